@@ -20,6 +20,7 @@ from .own_columns import identity_item, sequence_item
 from .partition_making import make_partition
 from .plan import DatabasePlan, Side
 from .ports import NEVER, TableState, TableStatus
+from .renamed_columns import renamed_columns, renaming_statement, with_names
 from .rewritten import read_family, with_old_values
 from .shapes import Shape, as_on_target, read_partitions, read_shapes, with_expressions
 from .sql import query
@@ -34,6 +35,7 @@ _ROOT = (
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace ORDER BY up.n DESC LIMIT 1"
 )
 
+_RELATED = "SELECT EXISTS (SELECT FROM pg_catalog.pg_inherits WHERE inhrelid = %s OR inhparent = %s)"
 _HEIRS = (
     "WITH RECURSIVE down AS (SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = %s"
     " UNION SELECT i.inhrelid FROM down JOIN pg_catalog.pg_inherits i ON i.inhparent = down.inhrelid)"
@@ -68,6 +70,9 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
         catch_up()
         align(run, database, state)
         return
+    renamed = renamed_columns(state.numbers, new, there) if _is_alone(run, database, there.oid) else {}
+    renames = [renaming_statement(place, old, name) for old, name in renamed.items()]
+    there = with_names(there, renamed)
     _note_identities(run, database, there, new)
     before, after = _sequences(run, database, source, there)
     kept = place in adopted(run, database)
@@ -81,7 +86,7 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
             empty = "DELETE FROM ONLY" if by_row else "TRUNCATE ONLY"
             copied = _copied_again(run, database)
             statements, defaults = _statements(connection, state, there, columns, settled, empty, copied)
-            statements, defaults = [*before, *statements], [*defaults, *after]
+            statements, defaults = [*before, *renames, *statements], [*defaults, *after]
             change_target(connection, statements, defaults, silent=silent)
         except psycopg.Error as error:
             run.ports.control.check()
@@ -212,6 +217,17 @@ def _tell(run: Run, database: DatabasePlan, state: TableState, statements: Seque
 def _root(connection: Connection, oid: int) -> tuple[object, ...] | None:
     """Return (schema, name) of the topmost partitioned table above a partition, None for any other table."""
     return connection.execute(_ROOT, (oid,)).fetchone()
+
+
+def _is_alone(run: Run, database: DatabasePlan, oid: int) -> bool:
+    """Say whether no table of the target gets columns together with this one."""
+    with run.sessions.session(Side.TARGET, database.target_name) as connection:
+        try:
+            row = connection.execute(_RELATED, (oid, oid)).fetchone()
+        except psycopg.Error as error:
+            run.ports.control.check()
+            raise translate(error, Side.TARGET, say("reading columns")) from error
+    return row == (False,)
 
 
 def _is_partition(run: Run, database: DatabasePlan, oid: int) -> bool:

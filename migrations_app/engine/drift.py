@@ -32,10 +32,12 @@ class ChangeKind(StrEnum):
     DEFAULT = "default"
     GENERATED = "generated"
     TABLE_RENAMED = "table_renamed"
+    TOP_RENAMED = "top_renamed"  # a partitioned table, whose partitions keep their names
     SCHEMA_RENAMED = "schema_renamed"  # with all tables of the task in it
     TABLE_GONE = "table_gone"
     PARTITION = "partition"  # a new one of a table that is migrated
     EMPTIED = "emptied"  # a partition, by itself
+    REWRITTEN = "rewritten"  # all rows, in the same columns
     REMADE = "remade"  # another column than the one that was copied, by the same name and of the same type
 
 
@@ -50,6 +52,7 @@ class Doubt(StrEnum):
     ATTACHED = "attached"  # a partition that may hold rows which the stream never told
     REPLACED = "replaced"  # a new partition by the name of a table of the task that is gone
     REMADE = "remade"  # the rows of the target hold what other columns of the source had
+    REWRITTEN = "rewritten"  # rows may have been changed while the source logged no change of them
     PARTS = "parts"  # rows came or went with a partition, and the target has other partitions
 
 
@@ -134,7 +137,7 @@ class Drift:
     @property
     def renames(self) -> bool:
         """Whether the table has another name on the source, by which alone it can be found there."""
-        kinds = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED)
+        kinds = (ChangeKind.TABLE_RENAMED, ChangeKind.TOP_RENAMED, ChangeKind.SCHEMA_RENAMED)
         return any(change.kind in kinds for change in self.changes)
 
     @property
@@ -206,5 +209,5 @@ class Leave:
 
 def source_has(facts: Mapping[str, Any]) -> bool:
     """Say of a drift as a row keeps it whether the source still has a table of that name, which may be copied."""
-    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.SCHEMA_RENAMED, ChangeKind.TABLE_GONE)
+    gone = (ChangeKind.TABLE_RENAMED, ChangeKind.TOP_RENAMED, ChangeKind.SCHEMA_RENAMED, ChangeKind.TABLE_GONE)
     return not any(change["kind"] in gone for change in facts.get("changes", ()))

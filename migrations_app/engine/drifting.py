@@ -124,13 +124,18 @@ def _drift(
     )
 
 
-def renamed_table(source: Place, now: Place, target: tuple[Place, Place] | None = None) -> Drift:
+def renamed_table(
+    source: Place,
+    now: Place,
+    target: tuple[Place, Place] | None = None,
+    kind: ChangeKind = ChangeKind.TABLE_RENAMED,
+) -> Drift:
     """Return the drift of a table that has another name or schema on the source now.
 
     `target`: what it is called there and would be; None where it cannot be renamed there.
     """
     names = [".".join(place) for place in (source, now)]
-    change = Change(kind=ChangeKind.TABLE_RENAMED, name=names[0], old=names[0], new=names[1])
+    change = Change(kind=kind, name=names[0], old=names[0], new=names[1])
     return Drift(
         schema=source[0],
         name=source[1],

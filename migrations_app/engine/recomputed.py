@@ -13,12 +13,13 @@ _SET_EXPRESSION_SINCE = 170000
 
 
 def recomputed(
-    source: Place, target: Place, old: Sequence[Column], new: Sequence[Column], *, version: int
+    source: Place, target: Place, old: Sequence[Column], new: Sequence[Column], *, version: int, alone: bool = False
 ) -> Drift | None:
     """Compare what generated columns of both sides are computed from, which is their default; None when it is alike.
 
     `old` are the target's, `new` the source's as the target calls what is in them. `target`: the table that statements
-    are for. `version`: of the target.
+    are for. `version`: of the target. `alone`: what is below that table, or above it, computes otherwise on the source,
+    and is not to be changed along: only newer servers can do that.
     """
     there = {column.name: column for column in old if column.generated}
     changes: list[Change] = []
@@ -30,7 +31,7 @@ def recomputed(
         changes.append(
             Change(kind=ChangeKind.GENERATED, name=column.name, old=_shown(before.default), new=_shown(column.default))
         )
-        statements += _statements(target, column, version)
+        statements += _statements(target, column, version, alone=alone)
     if not changes:
         return None
     if any(column.default == UNREAD for column in (*old, *new) if column.generated):
@@ -51,8 +52,11 @@ def _shown(expression: str) -> str:
     return f"GENERATED ALWAYS AS ({expression})"
 
 
-def _statements(target: Place, column: Column, version: int) -> list[str]:
+def _statements(target: Place, column: Column, version: int, *, alone: bool) -> list[str]:
     table, name = qualified(*target), quote(column.name)
     if version >= _SET_EXPRESSION_SINCE:
-        return [f"ALTER TABLE {table} ALTER COLUMN {name} SET EXPRESSION AS ({column.default})"]
+        only = "ONLY " if alone else ""
+        return [f"ALTER TABLE {only}{table} ALTER COLUMN {name} SET EXPRESSION AS ({column.default})"]
+    if alone:
+        return []
     return [f"ALTER TABLE {table} DROP COLUMN {name}", computed_statement(table, column)]

@@ -20,6 +20,11 @@ _EXPRESSIONS = (
     " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = %s"
 )
 
+_EXPRESSIONS_OF_MANY = (
+    "SELECT d.adrelid::bigint, a.attname::text, pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef d"
+    " JOIN pg_catalog.pg_attribute a ON (a.attrelid, a.attnum) = (d.adrelid, d.adnum) WHERE d.adrelid = ANY(%s::oid[])"
+)
+
 
 @frozen
 class Shape:
@@ -129,6 +134,17 @@ def with_expressions(connection: Connection, shape: Shape) -> Shape:
     expressions = {str(name): quoted(str(text), version) for name, text in rows}
     columns = [replace(one, default=expressions.get(one.name, "")) if one.generated else one for one in shape.columns]
     return replace(shape, columns=tuple(columns))
+
+
+def read_expressions(connection: Connection, oids: Sequence[int]) -> dict[int, dict[str, str]]:
+    """Return by oid what columns of these tables are computed from, or get by default: that locks each for a moment.
+
+    Raises psycopg.Error.
+    """
+    found: dict[int, dict[str, str]] = {oid: {} for oid in oids}
+    for oid, name, text in connection.execute(_EXPRESSIONS_OF_MANY, (list(oids),)).fetchall():
+        found[int(str(oid))][str(name)] = str(text)
+    return found
 
 
 def _column(row: Sequence[object], version: int) -> Column:

@@ -46,6 +46,8 @@ def drift(task: MigrationTask) -> DriftView | None:
     doubt = Doubt(facts["doubt"])
     without = {Action.APPLY} if not facts["statements"] else set()
     without |= set() if source_has(facts) else {Action.RECOPY}
+    if any(change["kind"] == ChangeKind.TOP_RENAMED for change in facts["changes"]):
+        without.add(Action.DROP)  # it has no rows of its own: its partitions are the task's tables
     return DriftView(
         database=facts["database"],
         table=f"{facts['schema']}.{facts['name']}",

@@ -208,10 +208,12 @@ CHANGED: dict[ChangeKind, Promise] = {
     ChangeKind.DEFAULT: _("Default changed"),
     ChangeKind.GENERATED: _("Generated column changed"),
     ChangeKind.TABLE_RENAMED: _("Table renamed"),
+    ChangeKind.TOP_RENAMED: _("Table renamed"),
     ChangeKind.SCHEMA_RENAMED: _("Schema renamed"),
     ChangeKind.TABLE_GONE: _("Table dropped"),
     ChangeKind.PARTITION: _("New partition"),
     ChangeKind.EMPTIED: _("Emptied partition"),
+    ChangeKind.REWRITTEN: _("Rows written anew"),
     ChangeKind.REMADE: _("Column replaced by another"),
 }
 DOUBTS: dict[Doubt, Promise] = {
@@ -238,6 +240,10 @@ DOUBTS: dict[Doubt, Promise] = {
     Doubt.REMADE: _(
         "Nothing to apply: a column was dropped and made anew, or columns changed their names among themselves, so the "
         "rows of the target have the values of the former ones. Copy the table again."
+    ),
+    Doubt.REWRITTEN: _(
+        "Nothing to apply: all rows were written anew on the source, and may have been changed without a word of the "
+        "stream. Copy the table again."
     ),
     Doubt.PARTS: _(
         "Nothing to apply: rows came or went with a partition, and the target has other partitions. Copy the table "

@@ -70,6 +70,26 @@ def test_rows_from_before_a_key_was_renamed_come_once_it_has_its_former_name(
     complete(plan, ports, source, target_cluster)
 
 
+@pytest.mark.parametrize("source", ["9.4", "9.5", "9.6"], indirect=True)
+@pytest.mark.parametrize("more", ["UPDATE wide SET a = 'after' WHERE key = 3", "DELETE FROM wide WHERE key = 4"])
+def test_a_new_copy_gets_past_rows_from_before_a_key_was_renamed(
+    more: str, plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name, store = plan.databases[0].source_name, cast(FakeStore, ports.store)
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, "UPDATE wide SET a = 'before' WHERE id < 9", "DELETE FROM wide WHERE id = 1")
+    at(source, name, "ALTER TABLE wide RENAME id TO key", more, "INSERT INTO old VALUES (1000)")
+    with pytest.raises(SchemaChanged, match="its key had other columns: key is of the key now"):
+        look(plan, ports)
+    store.asked_again[name] = [("public", "wide")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    at(source, name, "UPDATE wide SET b = 'later' WHERE key > 90")
+    look(plan, ports)
+    complete(plan, ports, source, target_cluster)
+
+
 @pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
 def test_a_table_that_the_source_makes_unlogged_is_told_and_comes_with_a_new_copy(
     plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
@@ -87,6 +107,61 @@ def test_a_table_that_the_source_makes_unlogged_is_told_and_comes_with_a_new_cop
     with Executor(plan, ports) as executor:
         assert executor.recopy().done
     complete(plan, ports, source, target_cluster)
+
+
+LOGGED_AGAIN = (
+    "ALTER TABLE wide SET UNLOGGED",
+    "UPDATE wide SET a = 'never told' WHERE id < 9",
+    "ALTER TABLE wide SET LOGGED",
+)
+COMPUTED = ("ALTER TABLE wide ALTER a TYPE text USING a || '!'",)
+
+
+@pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
+@pytest.mark.parametrize("ddl", [LOGGED_AGAIN, COMPUTED], ids=["unlogged for a moment", "computed anew"])
+def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_copied_again(
+    ddl: tuple[str, ...], plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name, store = plan.databases[0].source_name, cast(FakeStore, ports.store)
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, "UPDATE wide SET b = 'before' WHERE id > 90", *ddl, "UPDATE wide SET b = 'after' WHERE id < 3")
+    with pytest.raises(SchemaChanged, match="written anew") as caught:
+        look(plan, ports)
+    drift = caught.value.drift
+    assert drift is not None
+    assert (drift.doubt, drift.name, drift.statements) == (Doubt.REWRITTEN, "wide", ())
+    assert "Press Copy again" in caught.value.hint
+    with pytest.raises(SchemaChanged, match="written anew"):
+        look(plan, ports)
+    store.asked_again[name] = [("public", "wide")]
+    with Executor(plan, ports) as executor:
+        assert executor.recopy().done
+    look(plan, ports)
+    complete(plan, ports, source, target_cluster)
+
+
+@pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
+@pytest.mark.parametrize(
+    "ddl",
+    [
+        ("VACUUM FULL wide", "CLUSTER wide USING wide_pkey"),
+        ("ALTER TABLE wide ADD c int DEFAULT 5", "ALTER TABLE wide DROP c"),
+        ("CREATE TABLE pg_temp_1 (id int PRIMARY KEY)", "INSERT INTO pg_temp_1 VALUES (1)"),
+    ],
+    ids=["by maintenance", "for a column that is gone", "a table of such a name"],
+)
+def test_what_loses_no_rows_does_not_stop_the_sync(
+    ddl: tuple[str, ...], plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, *ddl, "UPDATE wide SET b = 'after' WHERE id < 3")
+    look(plan, ports)
+    with source.connect(name) as one, target_cluster.connect(plan.databases[0].target_name) as other:
+        rows = "SELECT id, a, b FROM wide ORDER BY id"
+        assert one.execute(rows).fetchall() == other.execute(rows).fetchall()
 
 
 @pytest.mark.parametrize("ddl", ["c int", "c int DEFAULT 5", "c int DEFAULT trunc(random() + 5)"])

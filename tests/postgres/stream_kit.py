@@ -323,7 +323,7 @@ class Player:
         assert self._run is not None
         store, database = self.pair.store, self.pair.database
         state = store.database(database.source_name)
-        store.save_database(Poll(self._run, database, session.watch).look(state, now=True))
+        store.save_database(Poll(self._run, database, session.watch, lambda: session.position).look(state, now=True))
         self.operator.decide()
 
     def _begin(self) -> SyncSession:

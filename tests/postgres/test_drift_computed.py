@@ -99,6 +99,45 @@ def test_partitions_whose_table_computes_otherwise_are_one_warning(pair: Pair) -
     assert 'ALTER TABLE "public"."t" ALTER COLUMN "g" SET EXPRESSION AS ((v * 3))' in said
 
 
+OWN = "g int GENERATED ALWAYS AS (v * {}) STORED"
+PARTED = (
+    f"CREATE TABLE t (id int PRIMARY KEY, v int, {OWN.format(2)}) PARTITION BY RANGE (id)",
+    "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM (0) TO (10)",
+    "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20)",
+    "INSERT INTO t (id, v) VALUES (1, 1), (11, 1)",
+)
+APART = (
+    f"ALTER TABLE t DETACH PARTITION t1; ALTER TABLE t1 DROP g; ALTER TABLE t1 ADD {OWN.format(3)};"
+    " ALTER TABLE t ATTACH PARTITION t1 FOR VALUES FROM (0) TO (10)"
+)
+HEIR = (
+    f"CREATE TABLE t (id int PRIMARY KEY, v int, {OWN.format(2)})",
+    f"CREATE TABLE t1 ({OWN.format(5)}, PRIMARY KEY (id)) INHERITS (t)",
+    "INSERT INTO t (id, v) VALUES (1, 1); INSERT INTO t1 (id, v) VALUES (11, 1)",
+)
+APART_FROM_HEIR = (
+    f"ALTER TABLE t1 NO INHERIT t; ALTER TABLE t DROP g; ALTER TABLE t ADD {OWN.format(3)}; ALTER TABLE t1 INHERIT t"
+)
+
+
+@pytest.mark.parametrize(
+    ("made", "ddl", "table"), [(PARTED, APART, "t1"), (HEIR, APART_FROM_HEIR, "t")], ids=["partition", "heir"]
+)
+def test_what_others_compute_by_themselves_is_not_changed_along(
+    pair: Pair, made: tuple[str, ...], ddl: str, table: str
+) -> None:
+    pair.build(*made)
+    assert looked(pair) == []
+    pair.at_source(ddl)
+    (said,) = looked(pair)
+    statement = f'ALTER TABLE ONLY "public"."{table}" ALTER COLUMN "g" SET EXPRESSION AS ((v * 3))'
+    assert f"To run on the target: {statement}." in said
+    pair.at_target(statement)
+    assert looked(pair) == []
+    rows = "SELECT array_agg(id || '/' || g ORDER BY id) FROM t"
+    assert pair.value(rows, "target") == pair.value(rows)
+
+
 def test_a_table_that_somebody_keeps_locked_is_told_of_without_its_expression(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

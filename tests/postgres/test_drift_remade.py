@@ -147,6 +147,24 @@ def test_partitions_follow_such_a_column_one_after_the_other(pair: Pair) -> None
     pair.assert_equal()
 
 
+@pytest.mark.parametrize("how", ["by itself", "when it is allowed", "by hand"])
+def test_a_column_that_was_added_just_now_is_told_from_one_that_takes_its_place(pair: Pair, how: str) -> None:
+    pair.selection = replace(pair.selection, follow="additions" if how == "by itself" else "ask")
+    pair.build(TABLE, ROWS)
+    warned(pair)
+    pair.at_source("ALTER TABLE t ADD COLUMN c int", "INSERT INTO t VALUES (200, 'x', 7)")
+    if how == "when it is allowed":
+        allow(pair, stopped(pair))
+    elif how == "by hand":
+        stopped(pair)
+        pair.at_target("ALTER TABLE t ADD COLUMN c int")
+    pair.catch_up()
+    pair.at_source("ALTER TABLE t DROP COLUMN c; ALTER TABLE t ADD COLUMN c int", "UPDATE t SET v = 'y' WHERE id = 1")
+    drift = stopped(pair)
+    assert (drift.doubt, [change.name for change in drift.changes]) == (Doubt.REMADE, ["c"])
+    assert pair.value("SELECT v FROM t WHERE id = 1", "target") == "1"
+
+
 REPLACED = "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from migrations_app.demo.clusters import Cluster
 from migrations_app.engine.drift import Doubt
+from migrations_app.engine.replication import polling
+from migrations_app.engine.replication.session import SyncSession
 from migrations_app.engine.selection import Selection
 from tests.postgres import drift_kit
 from tests.postgres.drift_kit import ROWS, TABLE, allow, stopped
@@ -153,6 +155,40 @@ def test_a_table_is_known_anew_from_the_next_look_on_and_then_only(following: Pa
     following.assert_equal()
     following.at_source("VACUUM FULL t", "ALTER TABLE t ADD d int", "UPDATE t SET d = 1 WHERE id = 200")
     assert stopped(following).doubt is Doubt.VALUES
+
+
+def looked_behind(pair: Pair) -> None:
+    """Look while nothing that is in the stream has been applied."""
+    with pair.running() as run, SyncSession(run, pair.database) as session:
+        poll = polling.Poll(run, pair.database, session.watch, lambda: session.position)
+        pair.store.save_database(poll.look(pair.state, now=True))
+
+
+@pytest.mark.parametrize("path", ["rows", "batches"])
+def test_a_column_that_came_went_and_came_again_while_the_stream_was_behind_is_asked_about(
+    following: Pair, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    force_path(monkeypatch, path)
+    following.build(TABLE, ROWS)
+    following.look()
+    following.at_source("ALTER TABLE t ADD c int", "UPDATE t SET c = 1 WHERE id < 9", "ALTER TABLE t DROP c")
+    looked_behind(following)
+    following.at_source("ALTER TABLE t ADD c int")
+    looked_behind(following)
+    assert stopped(following).doubt is Doubt.VALUES
+
+
+def test_what_came_and_went_is_known_from_a_look_on_that_finds_the_stream_past_an_earlier_one(following: Pair) -> None:
+    following.build(TABLE, ROWS)
+    following.look()
+    following.at_source("ALTER TABLE t ADD x int; ALTER TABLE t DROP x")
+    looked_behind(following)
+    following.catch_up()
+    following.at_source("INSERT INTO t VALUES (199, 'behind again')")
+    looked_behind(following)
+    following.at_source("ALTER TABLE t ADD c int", LATER)
+    following.catch_up()
+    following.assert_equal()
 
 
 @pytest.mark.parametrize("first", ["TRUNCATE t", "BEGIN; TRUNCATE t; INSERT INTO t VALUES (1, 'x', 2); COMMIT"])

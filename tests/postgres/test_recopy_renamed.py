@@ -144,3 +144,37 @@ def test_a_table_that_is_to_be_copied_again_and_is_gone_on_the_target_is_told_as
     with pytest.raises(TargetError, match=r"Table public\.other is missing on the target") as caught:
         copy_again(plan, ports)
     assert "Make it there as on the source" in caught.value.hint
+
+
+KEYS = (
+    "CREATE TABLE k (id int PRIMARY KEY, v text, w text GENERATED ALWAYS AS (v || '!') STORED);"
+    " INSERT INTO k SELECT g, g FROM generate_series(1, 9) g;"
+    " CREATE TABLE l (k int REFERENCES k); CREATE INDEX ON k (v)"
+)
+NAMES = "ALTER TABLE k RENAME id TO key; ALTER TABLE k RENAME v TO value; ALTER TABLE k ADD v int NOT NULL DEFAULT 7"
+
+
+def test_a_column_that_has_another_name_keeps_its_key_and_indexes(
+    plan: Plan, ports: Ports, source_cluster: Cluster, target_cluster: Cluster
+) -> None:
+    (database,) = plan.databases
+    with source_cluster.connect(database.source_name) as source:
+        source.execute(KEYS)
+        begin(plan, ports)
+        source.execute(NAMES)
+    ask(plan, ports, "k")
+    assert copy_again(plan, ports).done
+    with source_cluster.connect(database.source_name) as source:
+        source.execute("UPDATE k SET value = 'later' WHERE key = 3; DELETE FROM k WHERE key = 4")
+    complete(plan, ports)
+    with (
+        source_cluster.connect(database.source_name) as source,
+        target_cluster.connect(database.target_name) as target,
+    ):
+        for query in (
+            "SELECT key, value, w, v FROM k ORDER BY key",
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conrelid IN ('k'::regclass, 'l'::regclass) AND contype <> 'n' ORDER BY 1",
+            "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'k'::regclass ORDER BY 1",
+        ):
+            assert source.execute(query).fetchall() == target.execute(query).fetchall(), query

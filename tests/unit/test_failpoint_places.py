@@ -76,6 +76,7 @@ HARMLESS_PLACES = {
     "engine/replication/spool.py:_end_file": "before `spool.file`",
     "engine/replication/spool.py:_recovered": "what a file holds already",
     "engine/replication/spool.py:_sync_folder": "in `spool.file`",
+    "engine/replication/tops_followed.py:_read": _READS,
     "engine/replication/transaction.py:begin": _IN_THE_APPLY,
     "engine/restore.py:restore_pre_data": _SETTINGS,
     "engine/schema_rights.py:_refusal": "in `target.grants`",

@@ -29,6 +29,16 @@ def test_what_is_computed_otherwise_is_set_where_the_target_can_do_that_and_made
     )
 
 
+def test_a_table_is_changed_alone_only_where_the_target_can_do_that() -> None:
+    newer = recomputed(PLACE, PLACE, [TOTAL], [OTHER], version=170000, alone=True)
+    older = recomputed(PLACE, PLACE, [TOTAL], [OTHER], version=160009, alone=True)
+    assert newer is not None
+    assert older is not None
+    only = START.replace("TABLE ", "TABLE ONLY ")
+    assert newer.statements == (only + 'ALTER COLUMN "total" SET EXPRESSION AS ((net * 3))',)
+    assert (older.changes, older.statements) == (newer.changes, ())
+
+
 def test_what_is_alike_stored_or_only_on_one_side_is_none() -> None:
     plain = replace(OTHER, generated="")
     for old, new in (([TOTAL], [TOTAL]), ([TOTAL], []), ([], [OTHER]), ([plain], [OTHER]), ([TOTAL], [plain])):

@@ -20,13 +20,14 @@ from ..wording import say
 from .batch import Batch
 from .batch_path import BatchPath, Built
 from .coalesce import Folding
+from .deciding import ShapeAllowed
 from .failures import Texts, explain, is_lost, lease_lost, moved_away
 from .frames import MESSAGE
 from .pending import Pending
 from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
 from .pipeline import MOMENT, Pipeline, StatementFailed
 from .prepared import Prepared
-from .relations import Relations, ShapeAllowed
+from .relations import Relations
 from .reshaping import Reshaping
 from .row_path import RowPath
 from .taking import Taking

@@ -16,7 +16,7 @@ from ..ports import TableState
 from ..recomputed import recomputed
 from ..recomputed import together as joined
 from ..rewritten import Family, with_old_values
-from ..shapes import Shape, as_on_target, with_expressions
+from ..shapes import Shape, as_on_target, read_expressions, with_expressions
 from ..wording import say
 from .lag import SourceWatch
 from .remembering import Remembering
@@ -40,6 +40,7 @@ class ColumnsLook:
         self._watch, self._remembering, self._renaming = watch, remembering, renaming_of(run, database)
         self._tables, self._there = tables, there
         self._families: dict[Place | int, Family] = {}
+        self._texts: dict[Place | int, dict[int, dict[str, str]] | None] = {}  # of all columns of their members
         self._locked: set[Side] = set()  # where a table kept the look waiting: the stream waits for it as well
 
     def drift(
@@ -68,12 +69,19 @@ class ColumnsLook:
             return None
         above = self._watch.ancestors(table.oid)
         root = self._renaming.place(above[-1]) if above else target.place
+        top = above[-1] if above else table.oid
         if other is None:
             columns = self._with_expressions(shape, columns, target)
-            columns = self._with_old_values(table, columns, target, above[-1] if above else table.oid)
+            columns = self._with_old_values(table, columns, target, top)
         again = recomputed(place, root, *expressions, version=version)
+        as_all = self._alike_below(table, again, top) if again else True
+        if again and as_all is None:
+            again = replace(again, statements=(), digest="")
+        elif again and not as_all:
+            again = recomputed(place, target.place, *expressions, version=version, alone=True)
         found = other or joined(compare(place, root, target.columns, columns), again)
-        together = (*root, *(change.name for change in found.changes)) if found else ()
+        whole = target.place if as_all is False else root
+        together = (*whole, *(change.name for change in found.changes)) if found else ()
         return (found, found.statements or together) if found else None
 
     def _expressions(self, shape: Shape, target: Shape) -> tuple[Sequence[Column], Sequence[Column]]:
@@ -114,10 +122,39 @@ class ColumnsLook:
         lacking = {one.name for one in columns if not one.generated} - {one.name for one in target.stored}
         if not lacking:
             return columns
+        family = self._family(table, top)
+        return with_old_values(columns, lacking, table.oid, family, self._tables, self._on_target)
+
+    def _family(self, table: TableState, top: Place | int) -> Family:
         if top not in self._families:
             self._families[top] = self._watch.family(table.oid)
-        family = self._families[top]
-        return with_old_values(columns, lacking, table.oid, family, self._tables, self._on_target)
+        return self._families[top]
+
+    def _alike_below(self, table: TableState, drift: Drift, top: Place | int) -> bool | None:
+        """Say whether all tables that one statement changes compute what changed as this one does on the source; None
+        when that cannot be read now, because somebody keeps one of them locked."""
+        oids = [one.oid for one in self._family(table, top).members]
+        if len(oids) < 2:
+            return True
+        if top not in self._texts:
+            self._texts[top] = self._read_texts(oids)
+        texts = self._texts[top]
+        if texts is None:
+            return None
+        return all(len({texts[oid].get(change.name) for oid in oids}) == 1 for change in drift.changes)
+
+    def _read_texts(self, oids: Sequence[int]) -> dict[int, dict[str, str]] | None:
+        if Side.SOURCE in self._locked:
+            return None
+        with self._run.sessions.session(Side.SOURCE, self._database.source_name, lock_timeout="2s") as connection:
+            try:
+                return read_expressions(connection, oids)
+            except psycopg.errors.LockNotAvailable:
+                self._locked.add(Side.SOURCE)
+                return None
+            except psycopg.Error as error:
+                self._run.ports.control.check()
+                raise translate(error, Side.SOURCE, say("reading columns")) from error
 
     def _on_target(self, place: Place) -> list[str] | None:
         there = self._there.get(self._renaming.place(place))

@@ -40,6 +40,9 @@ _DOUBTS = {
         "A column was dropped and made anew, or columns changed their names among themselves: the rows of the target "
         "have the values of the former ones. Press Copy again or Drop from task."
     ),
+    Doubt.REWRITTEN: say(
+        "Rows may have been changed without a word of the stream. Press Copy again or Drop from task."
+    ),
     Doubt.PARTS: say("Press Copy again to copy the table once more as a whole; or press Drop from task."),
     Doubt.GONE: say("Press Drop from task, or start the migration again."),
 }
@@ -129,6 +132,8 @@ def gone(database: str, place: Place, *, again: bool) -> Sentence:
 
 def advice(drift: Drift) -> Sentence:
     """Return what the operator can press."""
+    if drift.changes[0].kind is ChangeKind.TOP_RENAMED:
+        return _advice_of_top(drift)
     if drift.doubt:
         return _DOUBTS[drift.doubt]
     if drift.exchanges:
@@ -158,6 +163,19 @@ def advice(drift: Drift) -> Sentence:
     return say(
         "Press Apply and resume to run on the target: {statements}. Or press Copy again or Drop from task; or change "
         "the table on the target yourself and press Retry.",
+        statements=listing(drift.statements, _MOST),
+    )
+
+
+def _advice_of_top(drift: Drift) -> Sentence:
+    if drift.doubt:
+        return say(
+            "The target has another table of the new name. Give the tables of the target the names that they have on "
+            "the source, or those of the source their former ones, and press Retry."
+        )
+    return say(
+        "Press Apply and resume to run on the target: {statements}. Or rename it there yourself, or back on the "
+        "source, and press Retry.",
         statements=listing(drift.statements, _MOST),
     )
 
@@ -269,6 +287,25 @@ def parts_changed(top: Place, part: Place, kind: ChangeKind) -> SchemaChanged:
     return error
 
 
+def rewritten_rows(table: TableState) -> SchemaChanged:
+    """Return the error for a table whose rows were written anew on the source: what became of them is in no change."""
+    place = ".".join((table.schema, table.name))
+    change = Change(kind=ChangeKind.REWRITTEN, name=place, old=place, new=place)
+    drift = Drift(schema=table.schema, name=table.name, changes=(change,), doubt=Doubt.REWRITTEN)
+    error = SchemaChanged(
+        say(
+            "All rows of table {schema}.{name} were written anew on the source, in the columns that it had: it was "
+            "unlogged for a while, or a column was computed anew (USING). What was changed by that is not in the "
+            "stream. The sync stopped just before.",
+            schema=table.schema,
+            name=table.name,
+        ),
+        hint=advice(drift),
+    )
+    error.drift = drift
+    return error
+
+
 def noticed(database: str, found: Drift) -> Sentence:
     """Say what the look beside the stream has found of a changed table."""
     where = {"schema": found.schema, "name": found.name, "database": database}
@@ -291,6 +328,14 @@ def noticed(database: str, found: Drift) -> Sentence:
         ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_GONE:
         return gone(database, (found.schema, found.name), again=bool(first.new))
+    if first.kind is ChangeKind.TOP_RENAMED:
+        return say(
+            "Partitioned table {schema}.{name} of {database} is now called {new} on the source. The sync goes on. It "
+            "will ask what to do before the first row of a new partition or with other columns, or when Complete is "
+            "pressed.",
+            new=first.new,
+            **where,
+        ) + _what_to_run(found)
     if first.kind is ChangeKind.TABLE_RENAMED:
         return say(
             "Table {schema}.{name} of {database} is now called {new} on the source. The sync will stop just before its "

@@ -13,9 +13,9 @@ from .alike_transactions import Pattern, part_rows, pattern_of, transactions_ali
 from .apply import Applier
 from .batch import SKIPPED
 from .coalesce import Folding, Unfit
+from .deciding import ShapeAllowed
 from .pgoutput import WRONG_LENGTH, malformed
 from .receiving import SpooledStream
-from .relations import ShapeAllowed
 from .stream import Stream, reported
 from .translated import Translated
 

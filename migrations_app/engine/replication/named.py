@@ -6,13 +6,14 @@ which may be newer than the change. Where both cannot be brought together the sy
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from .. import drift
-from ..errors import SchemaChanged, SourceError
+from ..errors import EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import say
 from . import test_decoding
@@ -20,6 +21,7 @@ from .pgoutput import Delete, Insert, Message, Relation, RelationColumn, Truncat
 from .test_decoding import Change, Row
 
 _LOOK_AGAIN_SECONDS = 5.0
+_TRANSIENT = re.compile(r"pg_temp_([1-9][0-9]{0,9})")  # what rows are written to that a statement writes anew
 _FULL = "f"
 
 Shape = tuple[tuple[str, str], ...]
@@ -71,10 +73,31 @@ class _Known:
     """What was last said of its columns."""
 
 
-class NamedChanges:
-    """Translates one stream. Not thread-safe."""
+WrittenAnew = Callable[[int, Sequence[str], int], Exception | None]
+"""Returns what to raise for a table (oid) whose rows were written anew with these columns, in the transaction that
+commits at this LSN; None where nothing of them is lost, or it is told otherwise."""
 
-    def __init__(self, tables: Iterable[TableState], catalog: Catalog, encoding: str) -> None:
+
+def _nothing(oid: int, names: Sequence[str], lsn: int) -> Exception | None:
+    return None
+
+
+class NamedChanges:
+    """Translates one stream. Not thread-safe. `final`: where the transaction commits whose messages are translated."""
+
+    def __init__(
+        self,
+        tables: Iterable[TableState],
+        catalog: Catalog,
+        encoding: str,
+        written_anew: WrittenAnew = _nothing,
+        watermark: Callable[[int], int] = lambda _: 0,
+    ) -> None:
+        """`watermark`: the LSN before which changes of a table (oid) are skipped at present."""
+        self.final = 0
+        self._watermark = watermark
+        self._written_anew = written_anew
+        self._judged: tuple[int, int] = (0, 0)  # (oid, final) of what was written anew last
         self._states = {(table.schema, table.name): table for table in tables}
         self._oids = {table.oid: table for table in self._states.values()}
         self._catalog = catalog
@@ -92,7 +115,38 @@ class NamedChanges:
         if not isinstance(change, Change):
             return []
         known = self._find(change.schema, change.name)
-        return [] if known.table is None else self._translate(known, known.table, change)
+        if known.table is None:
+            self._require_kept_rows(change)
+            return []
+        try:
+            return self._translate(known, known.table, change)
+        except EngineError as error:
+            if error.code != SchemaChanged.code or self.final >= self._watermark(known.table.oid):
+                raise
+            return self._unreadable(known, known.table, change)
+
+    def _unreadable(self, known: _Known, table: NamedTable, change: Change) -> list[Message]:
+        """Return a change that nobody can apply in place of one that cannot be brought together with the catalog.
+
+        The table is copied under a later snapshot, which will hold it, so the stream is to skip it. Should the table be
+        back in the stream by then, its columns are none that a table can have, and the sync stops there.
+        """
+        known.told = None  # the next row tells them anew
+        nothing = RelationColumn("", False, 0, -1)
+        relation = Relation(table.oid, change.schema, change.name, table.identity, (nothing,))
+        return [relation, Insert(table.oid, [None])]
+
+    def _require_kept_rows(self, change: Change) -> None:
+        """Raise for a table of the task whose rows were written anew: the rows themselves come under a name of the
+        source's own, which nobody has afterwards, and only where it logs them."""
+        found = _TRANSIENT.fullmatch(change.name)
+        if found is None or change.new is None or (int(found[1]), self.final) == self._judged:
+            return
+        oid = int(found[1])
+        self._judged = oid, self.final
+        state = self._oids.get(oid)
+        if state is not None and (error := self._written_anew(oid, change.new.names, self.final)):
+            raise error
 
     def emptied(self, oids: Iterable[int]) -> list[Message]:
         """Return that these tables were emptied, as far as they are ours, with the shapes that this needs."""

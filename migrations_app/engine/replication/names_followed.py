@@ -17,7 +17,7 @@ import psycopg
 
 from .. import drifting, source_items
 from ..connect import translate
-from ..drift import Drift, Place
+from ..drift import ChangeKind, Drift, Place
 from ..errors import ConnectionLost, EngineError, SchemaChanged
 from ..exchanging import exchanged_tables
 from ..layouts import layouts_of
@@ -148,12 +148,32 @@ def verdict(
     free = bool(line) and _is_known_by_name(run, database, move)
     offered = free and there(old) and not there(new)
     drift = _placed(drifting.renamed_table(move.known, move.now, (old, new) if offered else None), table)
-    if offered and new[0] not in known.schemas:  # the same leave is good for it when somebody makes the schema himself
-        drift = replace(drift, statements=(_MAKE_SCHEMA + quote(new[0]), *drift.statements), digest=drift.digest)
+    drift = _with_schema_made(drift, new[0], known) if offered else drift
     done = free and there(new) and not there(old)
     if done or (offered and (_allowed(known, drift) or under_way(move, known.aside, known.owners, place))):
         return TableRenamed(move.table, move.now, drift)
     return renamed(drift)
+
+
+def asked_or_allowed(
+    known: Known, table: TableState, now: Place, places: tuple[Place, Place] | None, *, done: bool = False
+) -> TableRenamed | SchemaChanged:
+    """Return what to raise for a partitioned table (see `tops_followed`) that is called `now` on the source.
+
+    `places`: what it is called on the target and is to be; None where it cannot be renamed there, or that is `done`.
+    """
+    changed = drifting.renamed_table((table.schema, table.name), now, places, kind=ChangeKind.TOP_RENAMED)
+    drift = _placed(changed, table)
+    drift = _with_schema_made(drift, places[1][0], known) if places else drift
+    return TableRenamed(table, now, drift) if done or (places and _allowed(known, drift)) else renamed(drift)
+
+
+def _with_schema_made(drift: Drift, schema: str, known: Known) -> Drift:
+    """Return the drift with a statement that makes the schema of the target where there is none: the same leave is good
+    for it when somebody makes that himself."""
+    if schema in known.schemas:
+        return drift
+    return replace(drift, statements=(_MAKE_SCHEMA + quote(schema), *drift.statements), digest=drift.digest)
 
 
 def types_verdict(

@@ -14,6 +14,7 @@ from ..versions import decodes_truncate
 from .gathered import Gathering
 from .lag import SourceWatch
 from .named import NamedChanges
+from .relations import Relations
 from .stream import Stream
 from .translated import FromTestDecoding, Translated, WithNotes
 
@@ -27,14 +28,15 @@ def newer_form(
     state: DatabaseState,
     ordinary: Connection,
     codec: str,
+    relations: Relations,
 ) -> Stream | Translated:
     """Return the stream with a translation around it, where its source needs one; `tables`: those that move.
 
-    `stack` closes what the translation opens.
+    `stack` closes what the translation opens. `relations`: what the stream goes to.
     """
     if decodes_truncate(ordinary.info.server_version):
         return stream
-    named = NamedChanges(list(tables), watch, codec)
+    named = NamedChanges(list(tables), watch, codec, relations.written_anew, relations.watermark)
     if state.publication:
         log = truncate_log.log_oid(ordinary, plan.key)
         return Translated(stream, WithNotes(named, codec, log)) if log else stream

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, cast
 
@@ -14,7 +14,7 @@ from .. import drifting
 from ..connect import translate
 from ..copy_plan import made_tables
 from ..drift import Drift, NewTable, Place
-from ..errors import EngineError
+from ..errors import EngineError, SchemaChanged
 from ..layout_parts import Parts
 from ..mapping import renaming_of
 from ..names import qualified
@@ -34,6 +34,7 @@ from .lag import SourceWatch
 from .listed import require_listed
 from .remembering import Remembering
 from .told_rows import ToldRows, told_rows
+from .tops_followed import renamed_tops
 from .unknown_tables import UnknownTable
 
 _SECONDS = 30.0
@@ -74,16 +75,21 @@ class _OtherParts(NamedTuple):
 
 
 class Poll:
-    """The looks at one database. One thread only."""
+    """The looks at one database. One thread only.
 
-    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
+    `position`: everything that committed on the source before it is on the target for good; 0 where nobody knows.
+    """
+
+    def __init__(
+        self, run: Run, database: DatabasePlan, watch: SourceWatch, position: Callable[[], int] = lambda: 0
+    ) -> None:
         self._run, self._database, self._watch = run, database, watch
         self._sequences = FollowedSequences(run, database, watch)
         self._tables: list[TableState] = []  # of the look under way: there may be very many
         self._parts: list[_OtherParts] = []  # likewise
         self._told_rows: list[ToldRows] = []  # likewise
         self._strangers: set[Place] = set()  # likewise: tables that the task does not know
-        self._remembering = Remembering(run, database, watch)
+        self._remembering = Remembering(run, database, watch, position)
 
     def look(self, state: DatabaseState, *, now: bool = False) -> DatabaseState:
         """Tell in the task's history what is new since the last look; return the state with what has been told.
@@ -97,17 +103,16 @@ class Poll:
             return state
         state = self._sequences.look(state)
         shapes, files = self._watch.shapes_hash(), self._watch.files_hash()
-        seen = f"{shapes}/{files}"
         _looked[state.slot] = time.monotonic()
         self._look_at_publication(state)
         marks = [mark for mark in state.told_drift if mark.startswith(MARK)]
         settled = len(marks) == len(state.told_drift)  # no table is other than on the target
-        if settled and seen == state.shapes_seen:
+        if settled and state.shapes_seen == f"{shapes}/{files}":
             return state
         self._tables = self._run.ports.store.tables(self._database.source_name)
         if settled and state.shapes_seen.startswith(f"{shapes}/"):
             self._remembering.renew(self._tables, shapes)
-            return replace(state, shapes_seen=seen)
+            return replace(state, shapes_seen=self._seen(shapes, files))
         partitions, tables = self._unknown()
         found: dict[str, Drift | _Partition | _Keyless | _OtherParts | ToldRows] = {
             self._key(one.digest): one for one in self._drifts()
@@ -127,7 +132,12 @@ class Poll:
             self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
-        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen="" if waiting else seen)
+        seen = "" if waiting else self._seen(shapes, files)
+        return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=seen)
+
+    def _seen(self, shapes: str, files: str) -> str:
+        """Return what is stored as seen: of the files nothing, while the stream is behind what was read of them."""
+        return f"{shapes}/{'' if self._remembering.behind else files}"
 
     def _asked(self) -> set[Place]:
         """Return the tables, as a whole, about which somebody has decided: the stream only has to come there."""
@@ -170,6 +180,7 @@ class Poll:
         pairs = [(table, here[table.oid].place) for table in tables if table.oid in here]
         others = [(table, now) for table, now in pairs if now != (table.schema, table.name)]
         yield from (self._renamed(table, now, there, known) for table, now in others)
+        yield from map(self._told_or_raised, renamed_tops(self._run, self._database))
         renaming, kept = renaming_of(self._run, self._database), adopted(self._run, self._database)
         parts = Parts(self._run, self._database)
         alike = [table for table in tables if not parts.gathers((table.schema, table.name))]
@@ -194,7 +205,12 @@ class Poll:
         """Return the drift of a table that has another name. Raises TableRenamed when it is to be followed, and
         SchemaChanged when somebody has to decide, because Complete was asked for."""
         run, place = self._run, self._watch.place
-        found = names_followed.verdict(run, self._database, table, now, there.__contains__, place, known)
+        return self._told_or_raised(
+            names_followed.verdict(run, self._database, table, now, there.__contains__, place, known)
+        )
+
+    def _told_or_raised(self, found: names_followed.TableRenamed | SchemaChanged) -> Drift:
+        """Return what is told; raises as `_renamed`."""
         if isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested():
             raise found
         return cast(Drift, found.drift)
@@ -209,11 +225,7 @@ class Poll:
         told = set[str]()
         for pair in sorted(types):
             found = names_followed.types_verdict(self._run, self._database, [pair], known)
-            drift = found.drift if found else None
-            if found and (
-                isinstance(found, names_followed.TableRenamed) or self._run.ports.control.complete_requested()
-            ):
-                raise found
+            drift = self._told_or_raised(found) if found else None
             if drift and drift.digest not in told:
                 told.add(drift.digest)
                 yield drift

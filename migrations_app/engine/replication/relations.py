@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from .. import drifting
 from ..drift import ChangeKind, Drift, Partition, Place
@@ -14,8 +14,10 @@ from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
 from ..rows_file import without_file
+from ..shapes import as_on_target
 from ..wording import say
-from .explained import not_copied, parts_changed, under_other_name
+from .deciding import Shapes
+from .explained import not_copied, parts_changed, rewritten_rows, under_other_name
 from .pgoutput import Relation
 from .statements import RowStatements, TargetTable
 from .told_columns import Source, ToldColumns
@@ -26,36 +28,6 @@ _GONE = "???"  # format_type of a type that does not exist any more
 
 class NotBinary(ConnectionLost):
     """The stream, opened with values in binary form, has to be opened anew with values as text."""
-
-
-class ShapeAllowed(Exception):  # not an error: what is to be done first
-    """A table has other columns on the source, and somebody allowed to change those of the target at this place."""
-
-    def __init__(self, drift: Drift) -> None:
-        super().__init__(f"{drift.schema}.{drift.name}")
-        self.drift = drift
-
-
-class Shapes(Protocol):
-    """What decides about tables that have another shape on the source."""
-
-    def verdict(self, drift: Drift) -> Exception:
-        """Return what is raised for it."""
-
-    def renamed(self, table: TableState, now: Place, there: Callable[[Place], bool]) -> Exception:
-        """Return what is raised for a table that is called `now` on the source; `there`: of names on the target."""
-
-    def of_types(self, types: list[tuple[str, str]]) -> Exception | None:
-        """Return what is raised when types (the target's, the source's) differ by another name of their schema."""
-
-    def settled(self, tables: Sequence[int], names: Container[str]) -> None:
-        """Forget which columns of these tables (oids) had these names: the target follows the stream from here on."""
-
-    def made(self, drift: Drift) -> TableState | None:
-        """Return the state of a new partition that is on the target when this task made it, None when it did not."""
-
-    def states(self) -> list[TableState]:
-        """Return the tables of the task with what is remembered of them now."""
 
 
 class Member(NamedTuple):
@@ -156,6 +128,17 @@ class Relations:
                 known = self._members.items()
                 self._members = {one: found for one, found in known if found is not None and found.state.oid != oid}
 
+    def written_anew(self, oid: int, names: Collection[str], lsn: int) -> SchemaChanged | None:
+        """Return what is raised for a table whose rows the source wrote anew, with columns of these `names`, where the
+        stream skips nothing at `lsn`. Other columns than on the target are told as such."""
+        table = self._tables.get(oid)
+        if table is None or table.unlogged or lsn < (table.watermark or 0):
+            return None
+        target = self._read_target(*self._renaming.place((table.schema, table.name)))
+        there = {(one.name, one.type_name) for one in target.columns if not one.generated} if target else set()
+        here = {(one.name, one.type_name) for one in as_on_target(self._source.columns(oid), self._renaming)}
+        return rewritten_rows(table) if here == there and {name for name, _ in here} == set(names) else None
+
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""
         relation = self._announced.get(oid)
@@ -250,8 +233,7 @@ class Relations:
         self._source.await_catalog(relation.oid)
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
-        if above and not self._on_target(above[-1]) and self._is_ours(above[-1]):
-            raise under_other_name(place, above[-1])
+        self._require_tops(above, place)
         if not self._moves([place, *above]):
             return None
         if above and self._parts and self._parts.gathers(above[-1]):
@@ -275,6 +257,16 @@ class Relations:
                 return self._look(relation.oid)
         former = namesake and not namesake.set_aside and self._source.place(namesake.oid) is None
         raise not_copied(place, namesake if former else None, part=bool(above))
+
+    def _require_tops(self, above: Sequence[Place], part: Place | None = None) -> None:
+        """Raise for partitioned tables that have other names on the source where that matters: the target lacks one of
+        these, or somebody renamed it there and what is selected does not follow yet. `part`: a new one below them."""
+        if not above or (all(map(self._on_target, above)) and self._moves(list(above))):
+            return
+        if found := self._shapes.of_tops():
+            raise found
+        if part and not self._on_target(above[-1]) and self._is_ours(above[-1]):
+            raise under_other_name(part, above[-1])
 
     def _is_ours(self, top: tuple[str, str]) -> bool:
         """Say whether a table of the task is a partition below the one that is called so on the source now."""
@@ -326,10 +318,12 @@ class Relations:
         if other := self._remade(relation.oid, relation, numbers):
             raise self._shapes.verdict(other)
         if here == there:
+            self._know(table, relation.oid, here, numbers)
             return
         self._source.await_catalog(relation.oid)
         if relation.oid in self._tables:
             self._require_name(table)  # types of its schema are called otherwise with it, in rows of before as well
+            self._require_tops(self._source.ancestors(relation.oid))
         self._require_schemas([(there[name], kind) for name, kind in here.items() if there.get(name, kind) != kind])
         told = ToldColumns((table.schema, table.name), relation.oid, self._source, self._read_target, self._renaming)
         found = told.drift(here, target, self._states())
@@ -337,6 +331,18 @@ class Relations:
             self._settle(table, drifting.left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
+
+    def _know(self, table: TableState, oid: int, here: Iterable[str], numbers: Mapping[str, int]) -> None:
+        """Remember columns that the target has got since the table was last known, before another one takes the name of
+        one. Not where others change together with it: all of them are known alike, at the next look."""
+        known = without_file(table.numbers)
+        came = [(name, numbers[name]) for name in here if name not in known and name in numbers]
+        if known and came and table.oid == oid and self._is_alone(oid):
+            self._tables[oid] = replace(table, numbers=(*table.numbers, *came))
+            self._shapes.came(oid, came)
+
+    def _is_alone(self, oid: int) -> bool:
+        return len(self._source.family(oid).members) == 1 and not self._source.ancestors(oid, plain=True)
 
     def _states(self) -> Iterable[TableState]:
         """Return the tables of the task with what is remembered of them: the store's may be newer than ours.

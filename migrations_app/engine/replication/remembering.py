@@ -1,9 +1,15 @@
-"""Remembers of tables that are as on the target which columns they have on the source, and where their rows are."""
+"""Remembers of tables that are as on the target which columns they have on the source, and where their rows are.
+
+The catalog may be ahead of the stream. A column that came and went there is still to come in the stream, and one that
+comes by its name later must not be taken for it: the highest number that a column ever had is remembered only when
+everything that had been written when it was read has been applied.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from .. import drifting
 from ..drift import Drift
@@ -17,17 +23,35 @@ from .lag import SourceWatch
 _Numbers = tuple[tuple[str, int], ...]
 
 
-class Remembering:
-    """What one look at a database finds worth keeping. One thread only."""
+class _Ahead(NamedTuple):
+    """A width (see RowsFile) that counts once everything before `lsn` has been applied."""
 
-    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch) -> None:
+    width: int
+    lsn: int
+
+
+_ahead: dict[tuple[str, str], dict[int, _Ahead]] = {}  # by task and database, of its tables: slices are short
+
+
+class Remembering:
+    """What one look at a database finds worth keeping. One thread only.
+
+    `position`: everything that committed on the source before it is on the target for good. `behind`: something that
+    was read is not remembered yet, because the stream has not come to it; the next look is to see to it.
+    """
+
+    def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch, position: Callable[[], int]) -> None:
         self._store, self._name, self._watch = run.ports.store, database.source_name, watch
+        self._position = position
+        self._ahead = _ahead.setdefault((run.plan.key, database.source_name), {})
+        self._written: int | None = None  # how far the source's WAL was after the files were read
+        self.behind = False
         self._files: dict[int, RowsFile] = {}
         self._fresh: dict[int, _Numbers] = {}
 
     def begin(self, tables: Iterable[TableState]) -> None:
         """Look where the rows of tables are: before their columns are read, see `read_rows_files`."""
-        self._fresh = {}
+        self._fresh, self._written, self.behind = {}, None, False
         self._files = self._watch.rows_files([table.oid for table in tables])
 
     def computes_otherwise(self, table: TableState) -> bool:
@@ -41,7 +65,7 @@ class Remembering:
         found = drifting.remade((table.schema, table.name), without_file(table.numbers), shape.numbers)
         if alike and found is None and table.watermark != NEVER:
             file = self._files.get(table.oid)
-            self._take(table, (*shape.numbers.items(), *([file.entry] if file else ())))
+            self._take(table, (*shape.numbers.items(), *([self._applied(table, file).entry] if file else ())))
         return found
 
     def renew(self, tables: Iterable[TableState], columns: str) -> None:
@@ -53,9 +77,30 @@ class Remembering:
         self.begin(known)
         for table in known:
             if file := self._files.get(table.oid):
-                self._take(table, (*without_file(table.numbers).items(), file.entry))
+                self._take(table, (*without_file(table.numbers).items(), self._applied(table, file).entry))
         if self._watch.shapes_hash() == columns:
             self.save(known)
+
+    def _applied(self, table: TableState, file: RowsFile) -> RowsFile:
+        """Return what is to be remembered of a table's file now."""
+        before, later = rows_file(table.numbers), self._ahead.pop(table.oid, None)
+        width = before.width if before else 0
+        if width >= file.width or self._is_applied(self._written_now()):
+            return file
+        if later and self._is_applied(later.lsn):
+            width, later = max(width, min(later.width, file.width)), None
+        if width < file.width:
+            self._ahead[table.oid] = later or _Ahead(file.width, self._written_now())
+            self.behind = True
+        return replace(file, width=width)
+
+    def _is_applied(self, lsn: int) -> bool:
+        return self._position() >= lsn
+
+    def _written_now(self) -> int:
+        if self._written is None:
+            self._written = self._watch.look().insert_lsn
+        return self._written
 
     def save(self, seen: Sequence[TableState]) -> None:
         """Keep what was taken note of; `seen`: the tables as they were then, of which others may have changed some."""

@@ -19,13 +19,13 @@ from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
-from . import names_followed
+from . import names_followed, tops_followed
+from .deciding import ShapeAllowed
 from .explained import changed
 from .failures import is_lost, lease_lost
 from .listed import list_partitions
 from .moves import PlaceOf
 from .pipeline import Pipeline, StatementFailed
-from .relations import ShapeAllowed
 
 _LOCK_TIMEOUT = b"SET LOCAL lock_timeout = '10s'"
 _AS_BEFORE = b"SET LOCAL lock_timeout TO DEFAULT"
@@ -75,6 +75,10 @@ class Reshaping:
         another name on the source; None when they are not."""
         return names_followed.types_verdict(self._run, self._database, types)
 
+    def of_tops(self) -> EngineError | None:
+        """Return what to raise when a partitioned table has another name on the source; None when none has."""
+        return next(iter(tops_followed.renamed_tops(self._run, self._database)), None)
+
     def states(self) -> list[TableState]:
         """Return the tables of the task with what is remembered of them now."""
         return self._store.tables(self._name)
@@ -115,6 +119,12 @@ class Reshaping:
         """Return the task's table whose rows go to this table of the target."""
         synced = (one for one in self._store.tables(self._name) if not one.set_aside)
         return next((one for one in synced if self._renaming.place((one.schema, one.name)) == place), None)
+
+    def came(self, table: int, numbers: Sequence[tuple[str, int]]) -> None:
+        """Remember these columns, with their places (attnum), of a table (oid). Durable."""
+        known = [one for one in self._store.tables(self._name) if one.oid == table]
+        fresh = [(one, [pair for pair in numbers if pair[0] not in dict(one.numbers)]) for one in known]
+        self._store.save_tables(*(replace(one, numbers=(*one.numbers, *came)) for one, came in fresh if came))
 
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names. Durable."""

@@ -286,7 +286,7 @@ class SyncSession:
         self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
     ) -> Stream | Translated:
         known = [table for table in self.tables() if not table.set_aside]
-        return newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec)
+        return newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec, self._relations)
 
     def _start_stream(
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool

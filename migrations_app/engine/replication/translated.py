@@ -121,6 +121,7 @@ class FromTestDecoding:
             yield from self._transaction(whole)
 
     def _transaction(self, whole: Gathered) -> Iterator[bytes]:
+        self._named.final = whole.final_lsn
         try:
             yield framed(Begin(whole.final_lsn, whole.timestamp, whole.xid), self._encoding, whole.end_lsn)
             noted: list[int] = []

@@ -117,7 +117,7 @@ class _Follower:
             self._applied_before = self._state.rows_applied
             marks = [table.watermark or 0 for table in session.tables() if not table.set_aside]
             self._needed = max([self._state.consistent_point or 0, *marks])
-            self._poll = Poll(self._run, self._database, session.watch)
+            self._poll = Poll(self._run, self._database, session.watch, lambda: session.position)
             try:
                 self._follow_names(session)
                 session.advance(stop=lambda: self._tick(session))
