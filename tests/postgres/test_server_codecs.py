@@ -50,13 +50,15 @@ def test_bytes_that_are_no_character_are_the_same_bytes_again() -> None:
         assert data.decode(codec, "replace")
 
 
-@pytest.fixture(params=["EUC_JP", "UTF8"])
-def japanese(request: pytest.FixtureRequest, source_cluster: Cluster, target_cluster: Cluster) -> Iterator[Pair]:
-    """A source in EUC_JP, and a target in the same encoding or in UTF8."""
-    name = f"japanese_{secrets.token_hex(4)}"
-    for cluster, encoding in ((source_cluster, "EUC_JP"), (target_cluster, request.param)):
+@pytest.fixture(params=[True, False])
+def apart(
+    request: pytest.FixtureRequest, source_cluster: Cluster, target_cluster: Cluster, encoding: str
+) -> Iterator[Pair]:
+    """A source in this encoding, and a target in the same or in UTF8."""
+    name = f"apart_{secrets.token_hex(4)}"
+    for cluster, own in ((source_cluster, encoding), (target_cluster, encoding if request.param else "UTF8")):
         with cluster.connect() as connection:
-            made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {encoding} LOCALE 'C'"
+            made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING {own} LOCALE 'C'"
             connection.execute(made.encode())
             connection.execute(f"ALTER DATABASE {name} SET client_encoding = 'UTF8'".encode())  # for our statements
     yield Pair(source_cluster, target_cluster, name, name)
@@ -68,8 +70,9 @@ def japanese(request: pytest.FixtureRequest, source_cluster: Cluster, target_clu
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def test_names_with_such_characters_are_followed(japanese: Pair) -> None:
-    pair = japanese
+@pytest.mark.parametrize("encoding", ["EUC_JP"])
+def test_names_with_such_characters_are_followed(apart: Pair) -> None:
+    pair = apart
     pair.build(TABLES)
     pair.at_source(
         f"""INSERT INTO "{ODD}" SELECT g, '①' FROM generate_series(1, 100) g""",
@@ -81,4 +84,17 @@ def test_names_with_such_characters_are_followed(japanese: Pair) -> None:
     pair.assert_equal()
     pair.at_source("TRUNCATE told")
     pair.catch_up()
+    pair.assert_equal()
+
+
+@pytest.mark.parametrize("encoding", ["EUC_TW"])
+def test_a_database_in_an_encoding_that_python_does_not_know_is_followed(apart: Pair) -> None:
+    pair = apart
+    pair.build('CREATE TABLE "乙" (id int PRIMARY KEY, "丁" text)')
+    pair.at_source(
+        """INSERT INTO "乙" VALUES (1, '人'), (2, '力')""",
+        """UPDATE "乙" SET "丁" = '七' WHERE id = 1; DELETE FROM "乙" WHERE id = 2""",
+    )
+    pair.catch_up()
+    assert pair.value('SELECT "丁" FROM "乙"', "target") == "七"
     pair.assert_equal()

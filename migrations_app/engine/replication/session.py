@@ -15,6 +15,7 @@ import psycopg
 from ..conflicts import Permission
 from ..connect import Connection, codec_of, end_older_sessions, translate
 from ..drift import Leave
+from ..encodings import stream_encoding
 from ..errors import ConflictError, EngineError, SchemaChanged, SourceError
 from ..failover import require_not_set_back, require_promoted
 from ..layout_parts import Parts
@@ -246,7 +247,7 @@ class SyncSession:
         self.watch = SourceWatch(ordinary, state.slot, self._run.ports.store, self._check, known_before(state))
         stack.callback(self.watch.close)
         end_older_sessions(ordinary, self._run.plan.key, self._run.plan.epoch)
-        return ordinary, ordinary.info.parameter_status("server_encoding") or "UTF8"
+        return ordinary, stream_encoding(ordinary)
 
     def _open_target(
         self, stack: contextlib.ExitStack, state: DatabaseState, position: int, encoding: str, *, binary: bool
@@ -357,8 +358,7 @@ class SyncSession:
         return self._run.plan.selection.mode_of(self._database.source_name, *lineage) == "data"
 
     def _make_applier(self, state: DatabaseState, connection: Connection, position: int, *, binary: bool) -> Applier:
-        plan, tables = self._run.plan, self.tables()
-        pipeline = Pipeline(connection, self._check)
+        plan, tables, pipeline = self._run.plan, self.tables(), Pipeline(connection, self._check)
         texts = self.watch.texts if binary else as_they_are
         store, acknowledge = self._run.ports.store, self._stream.acknowledge
         taking = Taking(self._permissions(), store.permission_used, texts, position=position)

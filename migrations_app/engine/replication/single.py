@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..conflicts import Permission
 from ..connect import Connection, codec_of
 from ..drift import Leave
+from ..encodings import stream_encoding
 from ..errors import ConflictError, EngineError, SchemaChanged
 from ..layout_parts import Parts
 from ..outcome import Run
@@ -64,7 +65,7 @@ class TableSession(SyncSession):
             ordinary = sessions.open(Side.SOURCE, self._database.source_name)
             self.watch = SourceWatch(ordinary, self._slot, self._run.ports.store, self._check)
             stack.callback(self.watch.close)
-            encoding = self._replication.info.parameter_status("server_encoding") or "UTF8"
+            encoding = stream_encoding(self._replication)
             if state.publication:
                 parts = Parts(self._run, self._database)
                 require_publication(None, self.watch, state, self.tables(), parts)

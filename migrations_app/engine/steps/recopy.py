@@ -13,6 +13,7 @@ from ..aligning import align
 from ..comparing.follower import Follower, following
 from ..copy_plan import tell_locked, work_on
 from ..copying import Lane
+from ..encodings import stream_encoding
 from ..errors import ConnectionLost, SchemaChanged
 from ..lookout import Lookout
 from ..names import temporary_slot_name
@@ -194,12 +195,11 @@ class OneTable:
         self._require_name()
         align(self._run, self._database, self._state, self._let_main_catch_up)
         with self._run.sessions.session(Side.SOURCE, self._database.source_name) as source:
-            row = source.execute("SHOW server_encoding").fetchone()
+            encoding = stream_encoding(source)
             publication = self._run.ports.store.database(self._database.source_name).publication
             brought = brought_now(source, publication) if publication else None
             entries = brought.entries if brought else {}
             stem = temporary_slot_name(self._run.plan.key, database_oid(source), self._run.plan.epoch)
-        encoding = str(row[0]) if row else "UTF8"
         for number in range(1, _TRIES + 1):
             # A name of its own: the server may still be at ending the session of the last one.
             slot = f"{stem}_{self._state.oid}_{number}"
