@@ -151,9 +151,10 @@ def _state(table: str, one: Difference) -> str:
 
 
 def _comment(one: Difference) -> str:
-    """Return the statement for what no archive holds the comment of: extensions, triggers that partitions only have."""
+    """Return the statement for what no archive holds the comment of: extensions, and triggers and checks that tables
+    have from the one above."""
     thing = one.thing
-    if thing.kind not in ("extension", "trigger"):
+    if thing.kind not in ("extension", "trigger", "constraint"):
         return ""
     place = f" ON {qualified(thing.schema, thing.table)}" if thing.table else ""
     text = "NULL" if one.source is None else literal(str(one.source))

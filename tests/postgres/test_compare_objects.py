@@ -215,7 +215,7 @@ def test_the_statements_of_the_notes_mend_everything(
         " DROP INDEX partial; DROP VIEW v; DROP STATISTICS together; COMMENT ON TABLE t IS NULL;"
         " COMMENT ON COLUMN t.name IS NULL; GRANT SELECT ON t TO PUBLIC; DROP POLICY p ON t; DROP RULE quiet ON parent;"
         " ALTER TABLE t DISABLE ROW LEVEL SECURITY; REVOKE EXECUTE ON FUNCTION double(int) FROM PUBLIC;"
-        " COMMENT ON TRIGGER before_row ON t IS 'other';"
+        " COMMENT ON TRIGGER before_row ON t IS 'other'; COMMENT ON CONSTRAINT t_amount_check ON t IS 'other';"
         " ALTER SEQUENCE s AS int INCREMENT -6 MINVALUE -9 MAXVALUE 99 START 9 CACHE 3 CYCLE"
     )
     assert len(notes) >= 12
