@@ -12,7 +12,7 @@ from .conflicts import ActionButton
 _DOUBTED = ("DST-BOOKMARKSET",)
 """A new copy helps, and is the second choice."""
 
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK")
+_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK", "DST-FAILOVER")
 _OFFERED = [
     Action.START,
     Action.START_NOW,
