@@ -100,6 +100,9 @@ NEXT: dict[str, str] = {
         "Restore a newer backup of the console's database and press Retry; or press Cancel, then Start again with the"
         " objects made on the target cleared."
     ),
+    "DST-FAILOVER": template(
+        "Press Restart with new copy; or press Cancel, then Start again with the objects made on the target cleared."
+    ),
     "DST-CHANGED": template(
         "Enter the address of the target that the task copied to and press Retry; or press Cancel and start again."
     ),

@@ -125,7 +125,8 @@ class DatabaseState:
     system_id: str = ""
     timeline: int = 0
     target_system_id: str = ""
-    """Which server the target is, since its first change; '' where the account may not see that."""
+    target_timeline: int = 0
+    """The target's server since its first change, and its history since its first row; '' and 0: not known."""
     slot: str = ""
     publication: str = ""
     consistent_point: int | None = None  # X of the slot
@@ -202,8 +203,7 @@ class TableState:
     numbers: Sequence[tuple[str, int]] = ()
     """Its stored columns and their places (attnum) on the source, as they were when the target got their values.
 
-    A name under another number is another column. What is missing here is not known. Among them, under no name, stands
-    where the rows were then (see `rows_file`).
+    Under another number it is another column; what is missing is not known. Under no name: where the rows were then.
     """
 
     @property

@@ -160,6 +160,7 @@ class TaskDatabase(models.Model):
     system_id = models.CharField(max_length=30, blank=True, default="")
     timeline = models.PositiveIntegerField(default=0)
     target_system_id = models.CharField(max_length=30, blank=True, default="")
+    target_timeline = models.PositiveIntegerField(default=0)
     slot = models.CharField(max_length=63, blank=True, default="")
     publication = models.CharField(max_length=63, blank=True, default="")
     consistent_point = models.BigIntegerField(null=True, blank=True)

@@ -22,6 +22,7 @@ from ..plan import DatabasePlan, Side
 from ..ports import DatabaseState, Kind, LedgerItem, TableState
 from ..probe import read_system_id
 from ..silencing import quiet_events, refused, silence
+from ..target_history import settle
 from ..wording import say
 from . import bookmark
 
@@ -93,6 +94,8 @@ def take_for_changes(connection: Connection, state: DatabaseState, encoding: str
 
 
 def _prepare_bookmark(run: Run, database: DatabasePlan, connection: Connection) -> None:
+    if run.ports.store.database(database.source_name).bookmark is None:
+        settle(run, database, copying=False)  # from here on the bookmark tells what a standby that takes over has
     state = run.ports.store.database(database.source_name)
     if state.consistent_point is None:
         raise PlanError(

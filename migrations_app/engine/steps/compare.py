@@ -16,6 +16,7 @@ from ..plan import DatabasePlan
 from ..ports import Comparison
 from ..snapshot import Snapshot
 from ..structure import look_at_structure
+from ..target_history import settle
 from ..wording import say
 
 _SYNC_GOES_ON = say(
@@ -45,6 +46,7 @@ def run(run: Run) -> Outcome:
                 compare_all_while_syncing(run, followers)
         return DONE
     for database in run.databases():
+        settle(run, database, copying=False)
         _copy_again(run, database)
     if not run.plan.compare:
         _leave_out(run)

@@ -28,6 +28,7 @@ from ..replication.prepare import require_nothing_applied
 from ..rotation import Rotation
 from ..snapshot import Snapshot
 from ..table_work import Busy, GaveWay, Moved, TableWork
+from ..target_history import TookOver, require_same_history, settle
 from ..wording import closed, count, listing, say
 
 _TICK_SECONDS = 1.0
@@ -59,6 +60,7 @@ def run(run: Run) -> Outcome:
 def _copy(run: Run) -> None:
     for database in run.databases():
         require_nothing_applied(run, database)
+        settle(run, database, copying=True)
     for number in range(_PASSES):
         if not (aside := _pass(run, again=number > 0)):
             return
@@ -237,6 +239,7 @@ class _Copy:
         with self.board.at_work():  # a lane that is refused meanwhile has others to wait for
             lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
             self.board.watch(lane.source, lane.target)
+            require_same_history(self.run_, unit.database, lane.target)
         with self._lock:
             self._lanes.add(lane)
         return lane
@@ -266,7 +269,7 @@ class _Copy:
         if isinstance(error, psycopg.Error):
             error = translate(error, Side.TARGET, say("copying {label}", label=unit.label))
         # Under a snapshot that is gone every unit fails, again and again: only another run takes a new one.
-        if not self.board.again(unit, error) or self._has_lost_its_snapshot(unit):
+        if not self.board.again(unit, error) or self._has_lost_its_snapshot(unit) or isinstance(error, TookOver):
             raise error
         if error.code == "CONNECT-FULL" and self._told_short:
             return  # that the server is short of connections has been told
