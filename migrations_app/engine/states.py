@@ -276,7 +276,9 @@ STOPPED = frozenset({_S.PAUSED, _S.FAILED, _S.CANCELLING, _S.CANCELLED})
 """Statuses in which a task that had begun moves no rows: what its sync was like before may not hold any more."""
 
 
-_GONE = frozenset({"SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK"})
+_GONE = frozenset(
+    {"SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK", "DST-FAILOVER"}
+)
 _DOUBTED = frozenset({"DST-BOOKMARKSET", "SRC-DECODING"})
 _KEPT_IN_THE_STREAM = frozenset({"ROW-TOOBIG"})
 

@@ -9,13 +9,6 @@ from ..refusals import complete_waits, only_cleans_up, past_return, why_not
 from . import labels
 from .conflicts import ActionButton
 
-<<<<<<< HEAD
-=======
-_DOUBTED = ("DST-BOOKMARKSET",)
-"""A new copy helps, and is the second choice."""
-
-_GONE = ("SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK", "DST-FAILOVER")
->>>>>>> complete
 _OFFERED = [
     Action.START,
     Action.START_NOW,

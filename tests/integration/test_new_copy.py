@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db
         ("DST-BOOKMARK", "complete", True, True),
         ("DST-BOOKMARKSET", "sync", True, True),
         ("SRC-DECODING", "sync", True, True),
+        ("DST-FAILOVER", "copy", True, True),
         ("ROW-TOOBIG", "sync", True, True),
         ("ROW-TOOBIG", "copy", True, False),
         ("SRC-CHANGED", "sync", True, False),
