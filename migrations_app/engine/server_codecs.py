@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Mapping
-from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def codec_for(python: str) -> str:
 def _pairs(table: Mapping[str, str]) -> dict[bytes, str]:
     found = {}
     for start, characters in table.items():
-        for number, character in zip(count(int(start, 16)), characters, strict=False):
+        for number, character in enumerate(characters, int(start, 16)):
             found[number.to_bytes(len(start) // 2, "big")] = character
     return found
 
