@@ -31,7 +31,7 @@ _STANDING = (
 )
 _SMALL = (
     "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE c.relkind = 'r' AND EXISTS (SELECT FROM pg_catalog.pg_constraint k"
+    " WHERE c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_catalog.pg_constraint k"
     " WHERE k.conrelid = c.oid AND k.contype = 'f' AND NOT k.convalidated) AND pg_catalog.pg_relation_size(c.oid) <= %s"
 )
 _SMALL_BYTES = 1 << 20

@@ -20,7 +20,7 @@ WAIT_SECONDS = 10.0
 _TURN_SECONDS = 0.1
 MAY_END = (
     "(pg_catalog.pg_has_role({0}, 'USAGE') AND (pg_catalog.current_setting('is_superuser') = 'on'"
-    " OR NOT EXISTS (SELECT FROM pg_catalog.pg_roles r WHERE r.oid = {0} AND r.rolsuper)))"
+    " OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.oid = {0} AND r.rolsuper)))"
 )
 """Says whether we may end a session of this role (an oid); to try it on another one fails the whole statement."""
 # A number is given to another process some day; and a pooler may have numbers of its own, which mean nothing here.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ..connect import Connection
 from .structure import Compared, Difference
 
-_ROLE = "SELECT FROM pg_catalog.pg_roles WHERE rolname = %s"
+_ROLE = "SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = %s"
 
 
 def without_own_rights(target: Connection, account: str, compared: Compared) -> Compared:

@@ -7,7 +7,7 @@ from ..names import quote
 
 _OF_OTHERS = """
 SELECT EXISTS (
-  SELECT FROM pg_catalog.pg_namespace n
+  SELECT 1 FROM pg_catalog.pg_namespace n
     JOIN (SELECT pronamespace, proowner FROM pg_catalog.pg_proc
           UNION ALL SELECT oprnamespace, oprowner FROM pg_catalog.pg_operator) f(space, owner) ON f.space = n.oid
     JOIN pg_catalog.pg_roles r ON r.oid = f.owner
