@@ -25,6 +25,7 @@ from .wording import NOTHING, Sentence, closed, listing, say, together, verbatim
 _MOST_SECONDS, _ALL_SECONDS = 15.0, 45.0  # for each thing, and for all: the last look comes when the target is open
 _MARK = "SELECT count(*)::text || ' ' || coalesce(sum(pg_catalog.hashtext(xmin::text)), 0)::text FROM "
 _ANY = "SELECT CASE WHEN EXISTS (SELECT 1 FROM pg_catalog.pg_largeobject_metadata) THEN '1 ' ELSE '0 ' END"
+_PARTED = "SELECT relkind = 'p' FROM pg_catalog.pg_class WHERE oid = %s::pg_catalog.regclass"
 _NUMBERS, _CONTENTS = "pg_catalog.pg_largeobject_metadata", "pg_catalog.pg_largeobject"
 _MAY_READ = f"SELECT pg_catalog.has_table_privilege('{_CONTENTS}', 'SELECT')"
 _OBJECTS = say("large objects")
@@ -128,7 +129,8 @@ def _whether(connection: Connection) -> tuple[str, Sentence]:
 
 
 def _of_table(connection: Connection, *, name: str) -> tuple[str, Sentence]:
-    return _mark(connection, name), NOTHING
+    parted = connection.execute(_PARTED, (name,)).fetchone() == (True,)
+    return _mark(connection, name if parted else f"ONLY {name}"), NOTHING  # the stream tells of logged children
 
 
 def _mark(connection: Connection, name: str) -> str:
