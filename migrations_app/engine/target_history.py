@@ -109,7 +109,11 @@ def _count(run: Run, database: DatabasePlan, connection: Connection, now: int, *
             names=_names(lacking),
         )
     else:
-        text += say(" It has all rows that were copied.")
+        text += say(" All its tables have the rows that were copied.")
+    text += say(
+        " Its large objects, indexes and keys were not looked at here: the comparison and Complete tell what it lacks"
+        " of these."
+    )
     store.event("warning", "COPY-AGAIN", text)
 
 
