@@ -282,7 +282,7 @@ def copied_state(work: TableWork, snapshot: Snapshot | None) -> TableState:
         published_by=brought_by(work.table.members, snapshot.entries) if snapshot else (),
         numbers=numbers_of_copy(*known) if snapshot and snapshot.lsn is not None else (),
         bytes_done=work.bytes_done,
-        rows_done=work.rows_done,
+        rows_done=sum(work.shares.finished.values()) or work.rows_done,  # the lanes of parts add up without a lock
     )
 
 

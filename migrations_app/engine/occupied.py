@@ -34,6 +34,7 @@ _GONE = (
     psycopg.errors.InvalidSchemaName,
 )
 _ROUTINE = re.compile(r"DROP (?:FUNCTION|PROCEDURE|AGGREGATE) ")
+_NO_ARGUMENTS = re.compile(r"\(\*\)(?=(?: CASCADE)?;?\s*$)")
 _ROUTINES_SINCE = 110000
 _AT_ONCE = 200
 _TO_EMPTY = "to_empty"
@@ -281,12 +282,22 @@ def _try(connection: Connection, statement: str) -> None:
     try:
         with connection.transaction():
             connection.execute(statement.encode())
-    except psycopg.errors.WrongObjectType:
+    except psycopg.errors.WrongObjectType as wrong:
         if not _ROUTINE.match(statement) or connection.info.server_version < _ROUTINES_SINCE:
             raise
-        _try(connection, _ROUTINE.sub("DROP ROUTINE ", statement, count=1))
+        try:
+            with connection.transaction():
+                connection.execute(_as_routine(statement).encode())
+        except (psycopg.errors.SyntaxError, *_GONE):
+            raise wrong from None  # something is there, under arguments that the statement words in another way
     except _GONE:
         pass
+
+
+def _as_routine(statement: str) -> str:
+    """Return what drops any kind of routine; only the arguments of an aggregate are `*`, or have an order."""
+    text = _ROUTINE.sub("DROP ROUTINE ", statement, count=1)
+    return _NO_ARGUMENTS.sub("()", text).replace("(ORDER BY ", "(").replace(" ORDER BY ", ", ")
 
 
 def _parts_of(connection: Connection, tables: set[tuple[str, str]]) -> list[str]:

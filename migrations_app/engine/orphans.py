@@ -20,9 +20,14 @@ WAIT_SECONDS = 10.0
 _TURN_SECONDS = 0.1
 MAY_END = (
     "(pg_catalog.pg_has_role({0}, 'USAGE') AND (pg_catalog.current_setting('is_superuser') = 'on'"
-    " OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.oid = {0} AND r.rolsuper)))"
+    " OR NOT EXISTS (SELECT 1 FROM pg_catalog.pg_roles r WHERE r.oid = {0} AND r.rolsuper)"
+    " AND (pg_catalog.current_setting('server_version_num')::int >= 90500"
+    " OR {0} = (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = current_user))))"
 )
-"""Says whether we may end a session of this role (an oid); to try it on another one fails the whole statement."""
+"""Says whether we may end a session of this role (an oid); to try it on another one fails the whole statement.
+
+Before 9.5 members of a role may not end its sessions.
+"""
 # A number is given to another process some day; and a pooler may have numbers of its own, which mean nothing here.
 _END = (
     "SELECT a.pid, a.xact_start IS NOT NULL, pg_catalog.pg_terminate_backend(a.pid)"  # noqa: S608 - constants

@@ -26,6 +26,10 @@ _TIMELINE = (
 _KIND = "SELECT relkind::text FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass(%s)"
 _TO_COPY = frozenset({TableStatus.WAITING, TableStatus.COPYING})
 _NAMED = 5
+_WITHOUT_SYNC = say(
+    "Press Copy again at the tables where it is offered, then Retry; or press Cancel, then Start again with the objects"
+    " made on the target cleared."
+)
 
 
 class TookOver(ConnectionLost):
@@ -57,7 +61,7 @@ def settle(run: Run, database: DatabasePlan, *, copying: bool) -> None:
     """Store the target's timeline; when it has changed, count there what is noted as copied. Repeatable.
 
     `copying`: tables that lack rows are copied again. Otherwise raises TargetError, DST-FAILOVER, for them; for tables
-    that are gone in any case.
+    that are gone in any case. Unlogged tables do not count then where Complete copies them once more.
     """
     store = run.ports.store
     with run.sessions.session(Side.TARGET, database.target_name) as connection:
@@ -84,11 +88,13 @@ def _count(run: Run, database: DatabasePlan, connection: Connection, now: int, *
             continue
         rows = _rows(run, database, connection, state)
         if rows is None:
-            raise _failed_over(now, [state])
+            raise _failed_over(run, now, [state])
+        if state.unlogged and run.plan.incremental and not copying:
+            continue  # always empty on a standby that took over, and Complete copies it once more
         if rows != state.rows_done:
             lacking.append(state)
     if lacking and not copying:
-        raise _failed_over(now, lacking)
+        raise _failed_over(run, now, lacking)
     text = say("A standby of the target took over (timeline {timeline}).", timeline=now)
     if lacking:
         store.save_tables(
@@ -103,7 +109,11 @@ def _count(run: Run, database: DatabasePlan, connection: Connection, now: int, *
             names=_names(lacking),
         )
     else:
-        text += say(" It has all rows that were copied.")
+        text += say(" All its tables have the rows that were copied.")
+    text += say(
+        " Its large objects, indexes and keys were not looked at here: the comparison and Complete tell what it lacks"
+        " of these."
+    )
     store.event("warning", "COPY-AGAIN", text)
 
 
@@ -118,7 +128,7 @@ def _rows(run: Run, database: DatabasePlan, connection: Connection, state: Table
     return int(str(row[0])) if row else None
 
 
-def _failed_over(now: int, tables: list[TableState]) -> TargetError:
+def _failed_over(run: Run, now: int, tables: list[TableState]) -> TargetError:
     return TargetError(
         say(
             "A standby of the target took over (timeline {timeline}), which never had all rows that were copied:"
@@ -126,6 +136,7 @@ def _failed_over(now: int, tables: list[TableState]) -> TargetError:
             timeline=now,
             names=_names(tables),
         ),
+        hint="" if run.plan.incremental else _WITHOUT_SYNC,
         code="DST-FAILOVER",
     )
 

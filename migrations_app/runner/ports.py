@@ -371,9 +371,10 @@ class OrmStore(Decisions):
         def write() -> None:
             for (database, schema, name), state in counts.items():
                 row = TableCopy.objects.filter(task_id=self._task_id, database=database, schema=schema, name=name)
-                row.update(bytes_done=state.bytes_done, rows_done=state.rows_done)
                 if state.status == TableStatus.COPYING:  # what was finished meanwhile stays so
+                    row = row.filter(status__in=(TableStatus.WAITING, TableStatus.COPYING))
                     row.filter(status=TableStatus.WAITING).update(status=state.status, started_at=timezone.now())
+                row.update(bytes_done=state.bytes_done, rows_done=state.rows_done)
             if self._passing.grows(sum(state.bytes_done for state in counts.values())):
                 work.progressed(self._claim)
             if step is not None:

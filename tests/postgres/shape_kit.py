@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -31,3 +32,11 @@ def shop(source_cluster: Cluster, source_db: str) -> Iterator[Connection]:
 def there(target_cluster: Cluster, target_db: str) -> Iterator[Connection]:
     with target_cluster.connect(target_db) as connection:
         yield connection
+
+
+@pytest.fixture
+def writer(there: Connection, task: Plan) -> Iterator[Plan]:
+    """The task with an ordinary target account."""
+    there.execute("CREATE ROLE shape_writer LOGIN PASSWORD 'x'")
+    yield replace(task, target=replace(task.target, user="shape_writer", password="x"))
+    there.execute("DROP ROLE shape_writer")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,14 +22,7 @@ from tests.postgres.shape_kit import Connection
 task = shape_kit.task
 shop = shape_kit.shop
 there = shape_kit.there
-
-
-@pytest.fixture
-def writer(there: Connection, task: Plan) -> Iterator[Plan]:
-    """The task with an ordinary target account."""
-    there.execute("CREATE ROLE shape_writer LOGIN PASSWORD 'x'")
-    yield replace(task, target=replace(task.target, user="shape_writer", password="x"))
-    there.execute("DROP ROLE shape_writer")
+writer = shape_kit.writer
 
 
 def only(task: Plan, *names: str) -> Plan:
@@ -270,22 +262,6 @@ def test_extensions_with_data_of_their_own_are_told_apart(shop: Connection, task
     renamed(shop, "timescaledb")
     result = check(task, "extension-data")
     assert (result.status, "hypertables" in result.hint) == ("failed", True)
-
-
-def test_an_extension_in_a_system_schema_needs_a_superuser(shop: Connection, task: Plan, writer: Plan) -> None:
-    assert check(task, "extension-schemas").status == "passed"
-    shop.execute("CREATE EXTENSION vector SCHEMA pg_catalog")
-    assert check(task, "extension-schemas").status == "passed"
-    assert check(writer, "extension-schemas").status == "warning"
-
-
-def test_what_somebody_made_in_the_systems_schemas_is_told(shop: Connection, task: Plan) -> None:
-    shop.execute("CREATE TABLE information_schema.mine (id int)")
-    shop.execute("CREATE FUNCTION pg_catalog.mine(int) RETURNS int LANGUAGE sql AS 'SELECT 1'")
-    result = check(task, "extension-schemas")
-    assert result.status == "warning"
-    assert "2 objects in the system's schemas" in result.found
-    assert "information_schema.mine, pg_catalog.mine(integer)." in result.found
 
 
 def test_a_language_that_the_target_cannot_get_fails_and_an_untrusted_one_is_a_warning(

@@ -63,6 +63,43 @@ def test_what_was_written_after_the_last_copy_is_told(
     assert told(ports, "SRC-UNSEEN") == []
 
 
+def test_a_table_that_cannot_be_seen_does_not_hide_the_others(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = complete.limit_connections
+    source.execute("CREATE UNLOGGED TABLE at_first (id int)")
+
+    def writing(run: Run, database: DatabasePlan) -> None:
+        source.execute("ALTER TABLE at_first RENAME TO at_last; INSERT INTO cache VALUES ('b', '2')")
+        real(run, database)
+
+    begin(plan, ports)
+    monkeypatch.setattr(complete, "limit_connections", writing)
+    migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
+    (late,) = told(ports, "SRC-LATE")
+    assert "public.cache" in late
+    (unseen,) = told(ports, "SRC-UNSEEN")
+    assert "public.at_first: relation" in unseen
+    assert "public.cache" not in unseen
+
+
+def test_rows_of_a_logged_child_of_an_unlogged_table_are_none_of_its_own(
+    plan: Plan, ports: Ports, source: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = complete.limit_connections
+    source.execute("CREATE TABLE child (PRIMARY KEY (k)) INHERITS (cache)")
+
+    def writing(run: Run, database: DatabasePlan) -> None:
+        source.execute("SET synchronous_commit = on; UPDATE child SET v = 'late'")
+        source.execute("INSERT INTO child VALUES ('c', '3')")
+        real(run, database)
+
+    begin(plan, ports)
+    monkeypatch.setattr(complete, "limit_connections", writing)
+    migrate(plan, ports, StepName.COMPLETE, StepName.CLEANUP)
+    assert [text for text in told(ports, "SRC-LATE") if "public.cache" in text] == []
+
+
 def test_a_complete_that_was_interrupted_says_that_nobody_looked(
     plan: Plan, ports: Ports, monkeypatch: pytest.MonkeyPatch
 ) -> None:

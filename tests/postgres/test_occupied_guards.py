@@ -210,11 +210,13 @@ def test_a_routine_of_another_kind_makes_room(source_cluster: Cluster, target_cl
     here = (
         "CREATE TABLE t (id int); CREATE PROCEDURE p() LANGUAGE sql AS 'SELECT 1';"
         "CREATE AGGREGATE total(int) (SFUNC = int4pl, STYPE = int);"
+        "CREATE AGGREGATE sorted(int ORDER BY int) (SFUNC = int4pl, STYPE = int, FINALFUNC = int4pl);"
         "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'"
     )
     there = (
         "CREATE FUNCTION p() RETURNS int LANGUAGE sql AS 'SELECT 1';"
         "CREATE FUNCTION total(int) RETURNS int LANGUAGE sql AS 'SELECT 1';"
+        "CREATE FUNCTION sorted(int, int) RETURNS int LANGUAGE sql AS 'SELECT 1';"
         "CREATE AGGREGATE f(int) (SFUNC = int4pl, STYPE = int)"
     )
     both(source_cluster, target_cluster, plan, here, there)
@@ -222,4 +224,9 @@ def test_a_routine_of_another_kind_makes_room(source_cluster: Cluster, target_cl
     assert "DST-DROPPED" in {code for _, code, _ in store.events}
     kinds = "SELECT proname::text, prokind::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace ORDER BY 1"
     with target_cluster.connect(plan.databases[0].target_name) as target:
-        assert target.execute(kinds.encode()).fetchall() == [("f", "f"), ("p", "p"), ("total", "a")]
+        assert target.execute(kinds.encode()).fetchall() == [
+            ("f", "f"),
+            ("p", "p"),
+            ("sorted", "a"),
+            ("total", "a"),
+        ]

@@ -44,6 +44,7 @@ HARMLESS_PLACES = {
     "engine/copying.py:copy_over": _IN_THE_COPY,
     "engine/copying.py:copy_whole": _IN_THE_COPY,
     "engine/event_triggers.py:restore_event_triggers": _SETTINGS,
+    "engine/extension_rows.py:_dangles": _READS,
     "engine/foreign_keys.py:validate_pending": _SETTINGS,
     "engine/forwarder.py:failure": _OWN,
     "engine/forwarder.py:stop": _OWN,

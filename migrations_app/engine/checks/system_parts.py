@@ -6,11 +6,13 @@ from ..names import quote
 from ..plan import DatabasePlan, Side
 from ..sql import query
 from ..vendors import is_vendors_role, vendor_of
-from ..wording import count, listing, say
+from ..wording import count, listing, say, together
 from .context import Context
 from .foreign_parts import extension_facts
-from .registry import ON_SOURCE, Finding, Group, item, lines, passed, warning
+from .registry import ON_SOURCE, CheckStatus, Finding, Group, item, lines, passed, warning
 
+_MADE = 16384
+"""What came with the server has a lower oid."""
 _ROLE_NAMES = "SELECT rolname::text FROM pg_catalog.pg_roles"
 
 
@@ -23,19 +25,26 @@ _ROLE_NAMES = "SELECT rolname::text FROM pg_catalog.pg_roles"
 )
 def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
     """List what is in pg_catalog or information_schema of the source, and did not come with the server."""
-    if lacking := _system_objects(context, database):
-        return warning(
-            say(
-                "{number} in the system's schemas will not be migrated: {names}.",
-                number=count(len(lacking), "{number} object", "{number} objects"),
-                names=listing(lacking),
-            ),
-            say(
-                "No dump holds what somebody made in pg_catalog or information_schema, and tables leave their rows"
-                " behind. Move it into another schema on the source, or make it on the target before the start if"
-                " anything needs it."
-            ),
-        )
+    lacking, found = _system_objects(context, database), _extensions(context, database)
+    if not lacking:
+        return found
+    told = say(
+        "{number} in the system's schemas will not be migrated: {names}.",
+        number=count(len(lacking), "{number} object", "{number} objects"),
+        names=listing(lacking),
+    )
+    hint = say(
+        "No dump holds what somebody made in pg_catalog or information_schema, and tables leave their rows"
+        " behind. Move it into another schema on the source, or make it on the target before the start if"
+        " anything needs it."
+    )
+    if found.status is CheckStatus.PASSED:
+        return warning(told, hint)
+    return warning(together([told, found.found]), together([hint, found.hint]), found.sql)
+
+
+def _extensions(context: Context, database: DatabasePlan) -> Finding:
+    """Say who may create the extensions that live in a system schema."""
     facts = extension_facts(context, Side.SOURCE, database.source_name)
     inside = [name for name, _v, schema, _c in facts if schema in ("pg_catalog", "information_schema")]
     if not inside:
@@ -55,10 +64,11 @@ def extension_schemas(context: Context, database: DatabasePlan) -> Finding:
 def _system_objects(context: Context, database: DatabasePlan) -> list[str]:
     """Return what the target lacks of it, but for what a vendor's own roles have made."""
     vendor = vendor_of({str(name) for (name,) in context.source().execute(_ROLE_NAMES).fetchall()})
-    rows = context.source(database.source_name).execute(query("check_system_objects")).fetchall()
+    rows = context.source(database.source_name).execute(query("check_system_objects"), {"lowest": _MADE}).fetchall()
     there: set[tuple[object, object]] = set()
     if rows and context.target_exists(database):
-        known = context.target(database.target_name).execute(query("check_system_objects")).fetchall()
+        asked = query("check_system_objects")
+        known = context.target(database.target_name).execute(asked, {"lowest": 0}).fetchall()  # or built in there
         there = {(kind, name) for kind, name, _owner in known}
     return [
         str(name) for kind, name, owner in rows if (kind, name) not in there and not is_vendors_role(str(owner), vendor)

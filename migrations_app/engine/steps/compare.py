@@ -46,8 +46,8 @@ def run(run: Run) -> Outcome:
                 compare_all_while_syncing(run, followers)
         return DONE
     for database in run.databases():
+        _copy_again(run, database)  # first: this is what helps where a standby that took over lacks rows
         settle(run, database, copying=False)
-        _copy_again(run, database)
     if not run.plan.compare:
         _leave_out(run)
         return DONE

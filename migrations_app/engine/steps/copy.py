@@ -238,8 +238,12 @@ class _Copy:
         self._without(lane)
         with self.board.at_work():  # a lane that is refused meanwhile has others to wait for
             lane = Lane(self.run_, unit.database, snapshot, self.board.check, pacing=self._pacing)
-            self.board.watch(lane.source, lane.target)
-            require_same_history(self.run_, unit.database, lane.target)
+            try:
+                self.board.watch(lane.source, lane.target)
+                require_same_history(self.run_, unit.database, lane.target)
+            except BaseException:  # nobody else knows the lane yet
+                lane.close()
+                raise
         with self._lock:
             self._lanes.add(lane)
         return lane
@@ -282,12 +286,10 @@ class _Copy:
 
     def _finish(self, unit: Unit) -> None:
         snapshot = self.snapshots.get(unit.database.source_name)
-        copied = []
         with self._lock:
             for one in unit.tables:
                 one.left -= 1
-                if not one.left:
-                    copied.append(one)
+            copied = [one for one in unit.tables if not one.left]
         for one in copied:
             one.state = copied_state(one, snapshot)
         self.store.save_tables(*(one.state for one in copied))
