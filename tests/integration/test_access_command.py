@@ -10,6 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from migrations_app.demo.clusters import Cluster
+from migrations_app.management.commands.task import Command
 from migrations_app.models import AuditEntry, Endpoint, Event, MigrationTask
 from tests import factories
 from tests.certificates import Authority
@@ -174,3 +175,38 @@ def test_a_task_of_a_terminal_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> 
     MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
     _given("stdin", monkeypatch)
     assert f"task run --resume {task.pk}" in _access(task, "--password")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["source", "--password", SECRET],
+        ["source", f"--password={SECRET}"],
+        ["--password", SECRET, "source"],
+        ["source", "--passw", SECRET],
+        ["source", "--passwrod", SECRET],
+        ["source", "--ssh-password", SECRET],
+        ["source", "--ssh-pass", SECRET, "--tls", "verify-full"],
+    ],
+    ids=" ".join,
+)
+def test_a_secret_that_is_typed_as_a_word_is_refused_and_not_repeated(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOWPATH_SOURCE_PASSWORD", "of the environment")
+    task = _task()
+    with pytest.raises(CommandError, match="not repeated") as refused:
+        call_command("task", "access", str(task.pk), *words)
+    assert SECRET not in str(refused.value)
+    with pytest.raises(SystemExit) as left:
+        Command().run_from_argv(["manage.py", "task", "access", str(task.pk), *words])
+    assert left.value.code == 1
+    told = capsys.readouterr()
+    assert "not repeated" in told.err
+    assert SECRET not in told.out + told.err
+    assert _source(task).password == factories.CANARY
+
+
+def test_other_words_that_make_no_sense_are_named() -> None:
+    with pytest.raises(CommandError, match="--ports"):
+        _access(_task(), "--ports", "5432")

@@ -9,9 +9,9 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
 from ... import services
 from ...engine.wording import one_line
@@ -27,6 +27,39 @@ _WANTED = (
     "host", "port", "user", "password", "tls", "ca", "no_ca", "certificate", "no_certificate", "ssh_user",
     "ssh_password", "ssh_key", "known_hosts",
 )  # fmt: skip
+_ASKED_FOR = ("password", "ssh-password")
+_NO_WORDS = (
+    "these words make no sense; they are not repeated, because one may be a secret. --password and --ssh-password take "
+    "none: give the secret in its environment variable, as a line of standard input, or type it on a terminal."
+)
+
+
+class WordsParser(CommandParser):
+    """Parses what follows an action of `task`. With `hides_words` it never repeats a secret that was typed there."""
+
+    hides_words = False
+    _given: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse; refuse here what is not known, instead of where the whole command is parsed."""
+        self._given = tuple(args or ())
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown and self.hides_words:
+            self.error("unrecognized arguments: " + " ".join(unknown))
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong, without the words that were given where one of them may be a secret."""
+        hidden = self.hides_words and any(map(_asks_for_a_secret, self._given))
+        super().error(_NO_WORDS if hidden else message)
+        raise AssertionError("whoever reports an error of argparse does not come back")
+
+
+def _asks_for_a_secret(word: str) -> bool:
+    """Say whether a word is an option that asks for a secret, also shortened or misspelt."""
+    name = word.lstrip("-").split("=")[0]
+    shortened = bool(name) and any(option.startswith(name) for option in _ASKED_FOR)
+    return word.startswith("-") and (shortened or "pass" in name)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
