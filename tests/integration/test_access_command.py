@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from migrations_app import services
 from migrations_app.demo.clusters import Cluster
 from migrations_app.management.commands.task import Command
 from migrations_app.models import AuditEntry, Endpoint, Event, MigrationTask
@@ -74,6 +75,25 @@ def test_a_new_password_is_stored_and_told_without_its_value(
     assert SECRET not in said + told
     task.refresh_from_db()
     assert task.status == status
+
+
+def test_what_was_changed_while_a_secret_was_typed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(tls_mode="require")
+
+    def typed(_prompt: str) -> str:
+        services.change_access(
+            task_id=task.pk,
+            actor=None,
+            side="source",
+            access=services.Access(account="mover", tls_mode="verify-full", password="typed on the page"),
+        )
+        return SECRET
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", typed)
+    assert "changed: password." in _access(task, "--password")
+    source = _source(task)
+    assert (source.account, source.tls_mode, source.password) == ("mover", "verify-full", SECRET)
 
 
 def test_a_password_in_the_environment_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

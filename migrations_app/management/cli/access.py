@@ -143,11 +143,11 @@ def _access(endpoint: Endpoint, side: str, options: dict[str, Any]) -> services.
     certificate, key = _client(options)
     name = f"TOWPATH_{side.upper()}_PASSWORD"
     return services.Access(
-        host=_host(options["host"]) or endpoint.host,
-        port=_port(options["port"]) or endpoint.port,
-        account=_name(options["user"], "--user") or endpoint.account,
+        host=_host(options["host"]) or None,
+        port=_port(options["port"]) or None,
+        account=_name(options["user"], "--user") or None,
         password=_secret(name, f"Password of the {side}") if options["password"] else None,
-        tls_mode=options["tls"] or endpoint.tls_mode,
+        tls_mode=options["tls"],
         ca_pem=_certificates(options["ca"], "--ca") if options["ca"] else "" if options["no_ca"] else None,
         client_cert_pem=certificate or gone,
         client_key_pem=key or gone,
