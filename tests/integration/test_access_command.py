@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from migrations_app import services
+from migrations_app import clock, services
 from migrations_app.demo.clusters import Cluster
 from migrations_app.management.commands.task import Command
-from migrations_app.models import AuditEntry, Endpoint, Event, MigrationTask
+from migrations_app.models import AuditEntry, ConnectionTest, Endpoint, Event, MigrationTask, WorkerBeat
 from tests import factories
 from tests.certificates import Authority
 
@@ -188,6 +188,23 @@ def test_the_way_is_tested_and_another_server_is_told(source_cluster: Cluster) -
         call_command("task", "access", str(task.pk), "source", "--test", stdout=out)
     assert left.value.code == 1
     assert "ANOTHER-SERVER: This is not the source" in out.getvalue()
+
+
+@pytest.mark.parametrize("foreground", [False, True])
+def test_the_way_is_tested_by_whoever_goes_on_with_the_task(foreground: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(host="127.0.0.1", port=1, tls_mode="disable")
+    MigrationTask.objects.filter(pk=task.pk).update(foreground=foreground)
+    WorkerBeat.objects.create(cluster="console", host="here", pid=1, at=clock.now())
+    monkeypatch.setattr("migrations_app.runner.planning._command_line", False)
+
+    def by_a_worker(_seconds: float) -> None:
+        ConnectionTest.objects.update(state="failed", code="POLICY-DENIED", message="A worker may not.")
+
+    monkeypatch.setattr("time.sleep", by_a_worker)
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("task", "access", str(task.pk), "source", "--test", stdout=out)
+    assert ("A worker may not." in out.getvalue()) == (not foreground)
 
 
 def test_a_task_of_a_terminal_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from django.core.management.base import CommandError, CommandParser
 
-from ... import services
+from ... import queue, services
 from ...engine.wording import one_line
 from ...models import ConnectionTest, Endpoint, MigrationTask
 from .address import TLS_MODES, read_secrets
@@ -119,13 +119,17 @@ def change(task: MigrationTask, options: dict[str, Any], out: Out) -> MigrationT
 
 
 def test_way(task: MigrationTask, side: str, out: Out) -> int:
-    """Test the way as it is saved, in this process or in a worker that is faster. Returns the exit code."""
+    """Test the way as it is saved, from where the task is driven: here, or by a worker. Returns the exit code.
+
+    Workers may run on another machine and under a stricter policy of addresses than whoever has a terminal.
+    """
     from ...runner import trust_command_line  # with all that drives a task, which other actions do without
     from ...runner.asking import run_connection_test
 
     test = services.request_access_test(task_id=task.pk, actor=None, side=side)
-    trust_command_line()
-    run_connection_test(str(test.pk))
+    if task.foreground or not services.workers_alive(queue.CONSOLE):
+        trust_command_line()
+        run_connection_test(str(test.pk))
     until = time.monotonic() + _WAIT_SECONDS
     while (test := ConnectionTest.objects.get(pk=test.pk)).state in ("waiting", "running"):
         if time.monotonic() > until:
