@@ -73,8 +73,11 @@ NEXT: dict[str, str] = {
     ),
     "WAL-GIVENUP": template("Press Start again, with the objects made on the target cleared, for a new copy."),
     "ROW-TOOBIG": template(
-        "Shrink the row on the source and press Retry, or Restart with new copy once the task syncs; or press Cancel"
-        " and leave the table out of the selection."
+        "Shrink the row on the source and press Retry; or press Cancel and leave the table out of the selection."
+    ),
+    "SRC-TOOBIG": template(
+        "Shrink the row on the source and press Restart with new copy; or press Cancel and leave the table out of the"
+        " selection."
     ),
     "ROW-ENCODING": template(
         "Repair the text on the source and press Retry; or press Cancel and leave the table out of the selection."
