@@ -229,7 +229,9 @@ NEXT: dict[str, str] = {
         "It is tried again by itself, and at once with Try clean-up. Or run on the server what the task page says"
         " beside each thing that is left, and then press Try clean-up."
     ),
-    "COMPLETE-LEFT": template("Run on the server what the task page says beside each thing that is left."),
+    "COMPLETE-LEFT": template(
+        "Run on the server what the task page says beside each thing that is left, and then press Try clean-up."
+    ),
     "ANOTHER-SERVER": template(
         "Enter the address of the server that the task started with and press Retry; or press Cancel and start again."
     ),
