@@ -29,15 +29,15 @@ def why_not(action: Action, task: MigrationTask) -> str:
     status = Status(task.status)
     if status not in RULES[action].allowed_from:
         return _(refusal_at(action, status))
+    if action is Action.NEW_COPY and past_return(task):
+        return _(
+            "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
+            "Retry to end it, or Cancel."
+        )
     if action is Action.NEW_COPY and not new_copy_helps(task.error_code, incremental=task.incremental):
         return _(
             "Nothing that the task needs for its sync is lost. Mend what its message says and press Retry; or press "
             "Cancel, then Start again."
-        )
-    if action is Action.NEW_COPY and past_return(task):  # asks the ledger, for each failed task of a list
-        return _(
-            "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
-            "Retry to end it, or Cancel."
         )
     if action is Action.HAND_OVER and not task.foreground:
         return _("No terminal drives this task: it is the workers' already.")
