@@ -34,7 +34,7 @@ def why_not(action: Action, task: MigrationTask) -> str:
             "Complete has begun to open the target to the application, so nothing is cleared there any more. Press "
             "Retry to end it, or Cancel."
         )
-    if action is Action.NEW_COPY and not _new_copy_helps(task):
+    if action is Action.NEW_COPY and not new_copy_helps(task.error_code, incremental=task.incremental):
         return _(
             "Nothing that the task needs for its sync is lost. Mend what its message says and press Retry; or press "
             "Cancel, then Start again."
@@ -68,10 +68,6 @@ def left_by_its_terminal(task: MigrationTask) -> bool:
     held = task.lease_until is not None and task.lease_until >= now
     waits = task.not_before is not None and task.not_before > now
     return not held and not waits
-
-
-def _new_copy_helps(task: MigrationTask) -> bool:
-    return new_copy_helps(task.error_code, task.current_step, incremental=task.incremental)
 
 
 def complete_waits(task: MigrationTask) -> str:

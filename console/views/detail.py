@@ -24,7 +24,7 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
     tables, events = _table_filter(request), _event_filter(request)
     steps, view = selectors.steps(task), selectors.TableView(task)
     counts, comparisons, left = view.counts(), selectors.comparisons(task), selectors.left_behind(task)
-    begun = task.status not in _NOT_BEGUN
+    begun, late = task.status not in _NOT_BEGUN, selectors.late_writes(task)
     return {
         "task": task,
         "row": selectors.task_row(task),
@@ -53,7 +53,8 @@ def _context(request: HtmxRequest, task: MigrationTask) -> dict[str, Any]:
         "structure": selectors.structure(task),
         "left": left,
         "standing": selectors.standing(task, left),
-        "late": selectors.late_writes(task),
+        "late": late,
+        "is_behind": any(event.level == "error" for event in late),  # the others tell that it could not be seen
         "events": selectors.event_page(task, events),
         "event_filter": events,
         "query": _query(tables, events),

@@ -115,8 +115,9 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
             "The {where} lets the account {user} in without asking for its password: it could be anybody's server."
         ),
         template(
-            "In the {side}'s pg_hba.conf use scram-sha-256 instead of trust (the account needs a password then, set "
-            "while password_encryption is scram-sha-256), or choose to accept any way of signing in."
+            "In the {side}'s pg_hba.conf use scram-sha-256 (md5 before PostgreSQL 10) instead of trust: the account "
+            "needs a password then, set while password_encryption is scram-sha-256 where the server knows that. Or "
+            "choose to accept any way of signing in."
         ),
         False,
     ),
@@ -181,8 +182,8 @@ WALK: dict[Reason, tuple[str, str, str, bool]] = {
         "AUTH-UNSUPPORTED",
         template("The {where} asks the account {user} for {words}, which is not sent."),
         template(
-            "In the {side}'s pg_hba.conf use a password for this account: the method scram-sha-256, or md5 where the "
-            "account's password may be kept as md5 still."
+            "In the {side}'s pg_hba.conf use a password for this account: the method scram-sha-256 (md5 before "
+            "PostgreSQL 10), or md5 where the account's password may be kept as md5 still."
         ),
         False,
     ),

@@ -73,8 +73,11 @@ NEXT: dict[str, str] = {
     ),
     "WAL-GIVENUP": template("Press Start again, with the objects made on the target cleared, for a new copy."),
     "ROW-TOOBIG": template(
-        "Shrink the row on the source and press Retry, or Restart with new copy once the task syncs; or press Cancel"
-        " and leave the table out of the selection."
+        "Shrink the row on the source and press Retry; or press Cancel and leave the table out of the selection."
+    ),
+    "SRC-TOOBIG": template(
+        "Shrink the row on the source and press Restart with new copy; or press Cancel and leave the table out of the"
+        " selection."
     ),
     "ROW-ENCODING": template(
         "Repair the text on the source and press Retry; or press Cancel and leave the table out of the selection."
@@ -226,7 +229,9 @@ NEXT: dict[str, str] = {
         "It is tried again by itself, and at once with Try clean-up. Or run on the server what the task page says"
         " beside each thing that is left, and then press Try clean-up."
     ),
-    "COMPLETE-LEFT": template("Run on the server what the task page says beside each thing that is left."),
+    "COMPLETE-LEFT": template(
+        "Run on the server what the task page says beside each thing that is left, and then press Try clean-up."
+    ),
     "ANOTHER-SERVER": template(
         "Enter the address of the server that the task started with and press Retry; or press Cancel and start again."
     ),

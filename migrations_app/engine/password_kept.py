@@ -17,6 +17,9 @@ _BY_HASH: LiteralString = (
     "SELECT pg_catalog.substr(rolpassword, 1, 14) = 'SCRAM-SHA-256$' FROM pg_catalog.pg_authid"
     " WHERE rolname = session_user"
 )
+_OF_ROLE: LiteralString = (
+    "SELECT pg_catalog.substr(rolpassword, 1, 14) = 'SCRAM-SHA-256$' FROM pg_catalog.pg_authid WHERE rolname = %s"
+)
 
 
 def known_as_scram(connection: Connection) -> bool:
@@ -32,6 +35,11 @@ def known_as_scram(connection: Connection) -> bool:
     return _says(connection, _MAY_LOOK) and _says(connection, _BY_HASH)
 
 
-def _says(connection: Connection, question: LiteralString) -> bool:
-    row = connection.execute(question).fetchone()
+def role_is_as_scram(connection: Connection, role: str) -> bool:
+    """The same of another role, which may be missing. Raises psycopg's errors."""
+    return _says(connection, _MAY_LOOK) and _says(connection, _OF_ROLE, role)
+
+
+def _says(connection: Connection, question: LiteralString, *values: str) -> bool:
+    row = connection.execute(question, values or None).fetchone()
     return bool(row and row[0])

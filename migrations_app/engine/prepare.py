@@ -12,8 +12,8 @@ from typing import Any
 from .names import literal, quote
 from .plan import Plan, TlsMode
 from .prepare_needs import wanted_locks
-from .prepare_role import SMALL, Block, for_psql, one_line, role_script
-from .source_facts import Setting, SourceFacts
+from .prepare_role import Block, for_psql, one_line, role_script
+from .source_facts import SMALL, Setting, SourceFacts
 from .values import frozen
 from .vendors import WORDS
 from .versions import can_decode, has_publications, knows_alter_system, version_words
@@ -208,8 +208,9 @@ def access_lines(plan: Plan, facts: SourceFacts) -> str:
     encrypted = bool(facts.tls) or server.tls not in (TlsMode.DISABLE, TlsMode.PREFER)
     address = one_address(facts.address or "192.0.2.10")
     # The password of an account that is there, or may be, can be kept as md5, whatever the server makes of new ones:
-    # `md5` lets in both that and one kept as SCRAM. The script makes the small account, with SCRAM where there is that.
-    as_scram = {SMALL: not 0 < facts.version < 100000, server.user: facts.scram}
+    # `md5` lets in both that and one kept as SCRAM. The script makes the small account where it is missing, with SCRAM
+    # where there is that.
+    as_scram = {SMALL: facts.small_scram and not 0 < facts.version < 100000, server.user: facts.scram}
     kind = "hostssl" if encrypted else "host"
     rows = [("# type", "database", "account", "address", "method")]
     for account in dict.fromkeys([server.user, *([SMALL] if facts.superuser else [])]):

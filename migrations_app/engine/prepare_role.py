@@ -8,14 +8,12 @@ from .owners import MEMBERSHIPS_SAY_SINCE, joining
 from .plan import Plan
 from .prepare_needs import large_object_grants
 from .selection import Selection
-from .source_facts import DatabaseFacts, SourceFacts
+from .source_facts import SMALL, DatabaseFacts, SourceFacts
 from .values import frozen
 
 PLACEHOLDER = "choose one"
 ORDINARY_ROLE = "an_ordinary_role"
 """Stands for a role that the reader chooses."""
-SMALL = "towpath"
-"""The account that could take a superuser's place."""
 _MOST_TABLES = 50
 
 

@@ -86,7 +86,7 @@ def refused(run: Run, database: DatabasePlan, table: Table, error: EngineError, 
 
 
 def refused_in_stream(run: Run, database: DatabasePlan, error: EngineError) -> EngineError:
-    """Return ROW-TOOBIG in place of `error`, one of `is_too_large`, with which the source ended the stream of changes.
+    """Return SRC-TOOBIG in place of `error`, one of `is_too_large`, with which the source ended the stream of changes.
 
     The source does not say of which table the change is: those whose rows move are looked through, for a limited time
     each. Raises what `Control.check` raises.
@@ -99,7 +99,7 @@ def refused_in_stream(run: Run, database: DatabasePlan, error: EngineError) -> E
         tables = moving_tables(read_tables(connection), run.plan.selection, database.source_name)
         found = _first(run, connection, [table for table in tables if may_hold_one(table.outside_bytes)])
     run.ports.control.check()
-    failure = _error(error, *(found or (None, None)))
+    failure = _error(error, *(found or (None, None)), code="SRC-TOOBIG")
     failure.hint = say(
         "The source keeps this change for the sync, which can get past it only by a new copy. Shrink the row on the "
         "source, or leave its table out, then press Restart with new copy."
@@ -115,7 +115,7 @@ def _first(run: Run, connection: Connection, tables: list[Table]) -> tuple[Table
     return None
 
 
-def _error(error: EngineError, table: Table | None, row: LargeRow | None) -> EngineError:
+def _error(error: EngineError, table: Table | None, row: LargeRow | None, *, code: str = "ROW-TOOBIG") -> EngineError:
     label = f"{table.schema}.{table.name}" if table else ""
     if row:
         what = say("A row of {place} takes {number} MB.", place=f"{label} {row.key}", number=row.bytes // 1_000_000)
@@ -125,7 +125,7 @@ def _error(error: EngineError, table: Table | None, row: LargeRow | None) -> Eng
         what = say("A change of a row is too large for the stream of changes.")
     failure = type(error)(
         what + say(" PostgreSQL moves a row in one piece of at most 1 GB. {message}", message=error.message),
-        code="ROW-TOOBIG",
+        code=code,
         retryable=False,
     )
     failure.sqlstate = error.sqlstate

@@ -17,7 +17,7 @@ from .catalog import Table, read_tables, selected_tables
 from .connect import Connection
 from .errors import EngineError
 from .names import APPLICATION_PREFIX
-from .password_kept import known_as_scram
+from .password_kept import known_as_scram, role_is_as_scram
 from .plan import Plan, Server, Side
 from .probe import bounded, open_session, settle, tls_words
 from .sequences import is_selected, owning_table
@@ -28,6 +28,8 @@ from .versions import can_decode
 from .wording import NOTHING, Sentence, say
 
 ASK_SECONDS = 15
+SMALL = "towpath"
+"""The account that could take a superuser's place."""
 _SETTINGS = (
     "wal_level",
     "max_replication_slots",
@@ -80,6 +82,7 @@ class SourceFacts:
     tls: str = ""  # the protocol, '' = none or not known
     vendor: str = ""
     scram: bool = False  # the account's password is certainly kept as SCRAM, not as md5
+    small_scram: bool = True  # that of the role SMALL too, or nobody has made that yet
     settings: dict[str, Setting] = field(default_factory=dict)
     slots_used: int = 0
     senders_used: int = 0
@@ -157,6 +160,7 @@ def _server_facts(connection: Connection) -> SourceFacts:
         tls="" if protocol == "none" else protocol,
         vendor=vendor_of(names),
         scram=known_as_scram(connection),
+        small_scram=SMALL not in names or role_is_as_scram(connection, SMALL),
         settings=_settings(connection),
         slots_used=_slots_used(connection),
         senders_used=int(str(senders)),

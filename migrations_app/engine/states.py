@@ -279,8 +279,7 @@ STOPPED = frozenset({_S.PAUSED, _S.FAILED, _S.CANCELLING, _S.CANCELLED})
 _GONE = frozenset(
     {"SRC-SLOTLOST", "SRC-SLOTGONE", "SRC-FAILOVER", "SRC-SETBACK", "SPOOL-GONE", "DST-BOOKMARK", "DST-FAILOVER"}
 )
-_DOUBTED = frozenset({"DST-BOOKMARKSET", "SRC-DECODING"})
-_KEPT_IN_THE_STREAM = frozenset({"ROW-TOOBIG"})
+_DOUBTED = frozenset({"DST-BOOKMARKSET", "SRC-DECODING", "SRC-TOOBIG"})
 
 
 def only_new_copy_helps(code: str) -> bool:
@@ -288,15 +287,13 @@ def only_new_copy_helps(code: str) -> bool:
     return code in _GONE
 
 
-def new_copy_helps(code: str, step: str, *, incremental: bool) -> bool:
-    """Say whether a task that failed in `step` with this error may be restarted with a new copy.
+def new_copy_helps(code: str, *, incremental: bool) -> bool:
+    """Say whether a task that failed with this error may be restarted with a new copy.
 
     A new copy clears what the task made on the target, so it is for what a sync cannot get past. A row that is too
-    large to be sent is such a thing once the source keeps it for the sync.
+    large to be sent is such a thing once the source keeps it for the sync (SRC-TOOBIG), not while it is copied.
     """
-    past_copy = step in (StepName.SYNC, StepName.COMPARE, StepName.COMPLETE)
-    helps = code in _GONE | _DOUBTED or (code in _KEPT_IN_THE_STREAM and past_copy)
-    return incremental and helps
+    return incremental and code in _GONE | _DOUBTED
 
 
 def allowed_actions(status: Status) -> list[Action]:

@@ -74,11 +74,17 @@ def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
     """Drive one task in this process until it has ended, failed, or waits for the operator.
 
     `waiting(seconds)` is called while a retry is due later, and while the console's own database does not answer.
-    Returns early when `stop_all` was called.
+    Returns early when `stop_all` was called, and when the task has been handed over to the workers meanwhile, as when
+    this process was suspended: what it was told to do then is not to be done any more.
     """
-    seen: dict[str, Any] = {}
+    seen: dict[str, Any] = {"is_ours": False}
 
     def turn() -> None:
+        task = MigrationTask.objects.get(pk=task_id)
+        seen["handed_over"] = seen["is_ours"] and not task.foreground and task.status != Status.CANCELLING
+        if seen["handed_over"]:
+            return
+        seen["is_ours"] = task.foreground
         claim = work.claim_foreground(task_id, queue.worker_name())
         if claim is not None:
             _run(claim)
@@ -89,7 +95,7 @@ def drive_foreground(task_id: str, *, waiting: Callable[[float], None]) -> None:
         return stopping()
 
     while own_database.keep_trying(turn, wait):
-        if seen["status"] not in WORKED or stopping():
+        if seen["handed_over"] or seen["status"] not in WORKED or stopping():
             return
         waiting(0.0 if seen["worked"] else 0.2)
 

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from ..engine.ports import Kind
-from ..engine.states import Action, Status, StepName, allowed_actions, may_still_copy, only_new_copy_helps
+from ..engine.states import (
+    Action,
+    Status,
+    StepName,
+    allowed_actions,
+    may_still_copy,
+    new_copy_helps,
+    only_new_copy_helps,
+)
 from ..models import LedgerEntry, MigrationTask
 from ..refusals import complete_waits, only_cleans_up, past_return, why_not
 from . import labels
@@ -48,6 +56,8 @@ def action_buttons(task: MigrationTask, *, ledger: bool = True) -> list[ActionBu
         allowed.discard(Action.KEEP_SYNCING)
     if not ledger:
         allowed.discard(Action.CLEAN_UP)
+    if not new_copy_helps(task.error_code, incremental=task.incremental):
+        allowed.discard(Action.NEW_COPY)  # without asking the ledger, as why it is refused does
     if task.compare_requested:
         allowed.discard(Action.COMPARE)
     allowed -= {action for action in allowed if why_not(action, task)}

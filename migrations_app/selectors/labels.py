@@ -118,7 +118,8 @@ CONFIRM: dict[Action, Promise] = {
     ),
     Action.HAND_OVER: _(
         "Let the workers go on with this task where it stands? The terminal that drove it (manage.py task run) has "
-        "ended, or does not answer."
+        "ended, or does not answer. Unlike a terminal, workers connect only to addresses that this installation's "
+        "policy allows: where that is not so, as with 127.0.0.1, the task fails with POLICY-DENIED."
     ),
     Action.CANCEL: _(
         "Cancel this migration? The copy or sync stops, and the slots, publications and helper objects of this task "

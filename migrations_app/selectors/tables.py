@@ -20,6 +20,7 @@ from ..engine.ports import SET_ASIDE, TableStatus
 from ..engine.states import LIVE, STOPPED, Status, StepName
 from ..engine.values import frozen
 from ..models import ComparisonResult, MigrationTask, Recopy, SourceObject, TableCopy
+from ..refusals import cleans_up_again
 from . import labels
 from .rows import is_failing
 from .table_order import with_key
@@ -126,7 +127,8 @@ class TableView:
         self._task = task
         self._rows = TableCopy.objects.filter(task=task)
         broken = is_failing(task) and timezone.now() - (task.failing_since or timezone.now()) > _LASTING
-        self._stopped = broken or Status(task.status) not in LIVE or task.status in STOPPED
+        over = task.status == Status.COMPLETED or cleans_up_again(task)
+        self._stopped = broken or over or Status(task.status) not in LIVE or task.status in STOPPED
         # What somebody decided about a table counts more than where the sync stopped, and that more than what a
         # comparison found before.
         self._at, self._halt = _halted_at(task)
@@ -134,7 +136,6 @@ class TableView:
         self._differing = _mismatches(task) - {self._at}
         self._mismatch = _named(self._differing) & ~_ASIDE
         self._syncs = task.incremental and task.current_step in _SYNC_STEPS
-        over = task.status == Status.COMPLETED
         self._stands = self._syncs and self._stopped and not over
         self._done = "done" if over or not self._syncs else "stopped" if self._stands else "synced"
         following = self._syncs and not self._stopped

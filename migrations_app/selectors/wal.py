@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..engine.states import Status
 from ..engine.values import frozen
 from ..models import MigrationTask
+from ..refusals import cleans_up_again
 from . import labels
 from .wording import told_in
 
@@ -41,13 +42,13 @@ class WalView:
 
 def wal(task: MigrationTask) -> WalView:
     """Return what is known of the WAL that is kept for a task, and how its budget stands."""
-    holds = task.status in _HOLDING
+    holds = _holds(task)
     spools = [row for row in task.databases.all() if row.spool_host] if holds else []
     return WalView(
         text=told_in(task.wal_state, "text") if holds else "",
         tone=_TONES.get(task.wal_level, ""),
         note=task.wal_level in _TONES or task.status in (Status.PAUSED, Status.FAILED) or _soon(task),
-        may_set=task.incremental and Status(task.status) not in _ENDED,
+        may_set=task.incremental and Status(task.status) not in _ENDED and not cleans_up_again(task),
         budget=_typed(task.wal_budget_bytes),
         disk=_typed(task.wal_disk_bytes),
         policies=[(name, str(label), name == task.wal_policy) for name, label in labels.WAL_POLICIES.items()],
@@ -64,7 +65,12 @@ def _soon(task: MigrationTask) -> bool:
 
 def wal_mark(task: MigrationTask) -> str:
     """Return what the list shows when much WAL is kept for a task; '' while it is not urgent."""
-    return str(labels.WAL_MARKS.get(task.wal_level, "")) if task.status in _HOLDING else ""
+    return str(labels.WAL_MARKS.get(task.wal_level, "")) if _holds(task) else ""
+
+
+def _holds(task: MigrationTask) -> bool:
+    """Say whether the source keeps WAL that the task needs."""
+    return task.status in _HOLDING and not cleans_up_again(task)
 
 
 def _typed(number: int | None) -> str:

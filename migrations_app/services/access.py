@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import field
+from typing import TypeVar
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -18,23 +19,25 @@ from .base import Actor, Refused, TaskId, actor_name, locked, note, require
 from .endpoints import EndpointData, keeps_password, keeps_ssh_secrets
 from .limits import count_test
 
+Value = TypeVar("Value")
 TYPED_ADDRESS = ("public_ip", "direct_connect", "vpn")
 _OF_SSH = ("ssh_user", "ssh_password", "ssh_private_key", "ssh_host_key")
-_KEPT = ("ca_pem", "client_cert_pem", "client_key_pem", *_OF_SSH)
+_OF_SERVER = ("host", "port", "account", "password", "tls_mode", "ca_pem", "client_cert_pem", "client_key_pem")
+_STORED = (*_OF_SERVER, *_OF_SSH)
 
 
 @frozen
 class Access:
-    """How one side is reached. None keeps what is stored; an empty certificate removes it.
+    """How one side is reached. None keeps what is stored when the change is made; an empty certificate removes it.
 
     `ssh_host_key`: an OpenSSH public key line for which somebody vouches. The SSH host itself stays.
     """
 
-    host: str
-    port: int
-    account: str
+    host: str | None = None
+    port: int | None = None
+    account: str | None = None
     password: str | None = field(default=None, repr=False)
-    tls_mode: str = "require"
+    tls_mode: str | None = None
     ca_pem: str | None = None
     client_cert_pem: str | None = None
     client_key_pem: str | None = field(default=None, repr=False)
@@ -102,7 +105,8 @@ def _endpoint(task: MigrationTask, side: str) -> Endpoint:
 
 def _store(task: MigrationTask, endpoint: Endpoint, side: str, access: Access) -> list[Sentence]:
     """Store what is new, and return what that is, in words."""
-    if (endpoint.host, endpoint.port) != (access.host, access.port) and side not in movable_sides(task):
+    host, port = _or_stored(access.host, endpoint.host), _or_stored(access.port, endpoint.port)
+    if (endpoint.host, endpoint.port) != (host, port) and side not in movable_sides(task):
         said = _(
             "The address of the %(side)s cannot change any more: nothing would tell whether it is the same server. "
             "Cancel the task and clone it for another server."
@@ -112,22 +116,24 @@ def _store(task: MigrationTask, endpoint: Endpoint, side: str, access: Access) -
         raise Refused(_("No SSH host stands before this server, and none can be put there once the task has begun."))
     _refuse_to_follow(endpoint, access)
     changed = list(_changes(endpoint, access))
-    for name in ("host", "port", "account", "tls_mode"):
-        setattr(endpoint, name, getattr(access, name))
-    for name in ("password", *_KEPT):
+    for name in _STORED:
         if getattr(access, name) is not None:
             setattr(endpoint, name, getattr(access, name))
     endpoint.save()
     return changed
 
 
+def _or_stored(given: Value | None, stored: Value) -> Value:
+    return stored if given is None else given
+
+
 def _refuse_to_follow(endpoint: Endpoint, access: Access) -> None:
     """Raise Refused where a stored secret would be sent to whom it was not typed for."""
     data = EndpointData(
-        host=access.host,
-        port=access.port,
-        account=access.account,
-        tls_mode=access.tls_mode,
+        host=_or_stored(access.host, endpoint.host),
+        port=_or_stored(access.port, endpoint.port),
+        account=_or_stored(access.account, endpoint.account),
+        tls_mode=_or_stored(access.tls_mode, endpoint.tls_mode),
         ca_pem=access.ca_pem,
         ssh_user=access.ssh_user,
     )

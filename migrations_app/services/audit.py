@@ -159,7 +159,7 @@ def from_command_line(*, action: str, message: str, task: MigrationTask) -> None
     record(actor=_COMMAND_LINE, action=action, subject=task.name, message=message, task=task)
 
 
-def in_full(*, actor: str, otherwise: str, about: str, things: Iterable[Sentence], task: MigrationTask) -> None:
+def in_full(*, actor: str, otherwise: str, about: str, things: Iterable[Sentence], subject: str) -> None:
     """Append to the trail what must not be lost with a task, in the caller's transaction: none of `things` is cut.
 
     `about` has a place `{things}`; as many entries repeat it as that takes. They are entries of the request that is
@@ -169,7 +169,7 @@ def in_full(*, actor: str, otherwise: str, about: str, things: Iterable[Sentence
     action = origin.action if origin is not None and origin.action else otherwise
     for some in _by_length(things):
         told = sentence(about, things=together(some, "; "))
-        record(actor=actor or _COMMAND_LINE, action=action, subject=task.name, message=told, task=task, longest=None)
+        record(actor=actor or _COMMAND_LINE, action=action, subject=subject, message=told, longest=None)
 
 
 def _by_length(things: Iterable[Sentence]) -> Iterator[list[Sentence]]:

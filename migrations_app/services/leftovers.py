@@ -93,23 +93,15 @@ def delete_task(*, task_id: TaskId, actor: Actor, typed: str | None, leaving: st
         now = leftovers_seen(task)
         refuse_stale(leaving, now, _("What is left has changed meanwhile. Nothing was deleted. Read the list again."))
     require_typed(task, typed)
-    if waits:
-        _tell_what_stays(task, actor)
+    stays = [_stays(row) for row in leftovers(task).order_by("side", "id")] if waits else []
     governing.release(task)  # nobody would find those any more that are paused for it
     endpoints = [endpoint for endpoint in (task.source, task.target) if endpoint]
     task.delete()  # and its history with it
     for endpoint in endpoints:
         endpoint.delete()
-
-
-def _tell_what_stays(task: MigrationTask, actor: Actor) -> None:
-    rows = leftovers(task).order_by("side", "id")
+    # At the end: who appends to the trail keeps all others from it until the transaction has ended.
     audit.in_full(
-        actor=actor_name(actor),
-        otherwise="tasks:action-delete",
-        about=_DELETED,
-        things=(_stays(row) for row in rows),
-        task=task,
+        actor=actor_name(actor), otherwise="tasks:action-delete", about=_DELETED, things=stays, subject=task.name
     )
 
 

@@ -348,9 +348,11 @@ def _wake(task: MigrationTask) -> None:
         queue.wake("migrate")
 
 
-def workers_alive() -> bool:
-    """Say whether a worker that cleans up and syncs gave a sign of life within the last 30 seconds."""
-    return WorkerBeat.objects.filter(cluster=queue.SYNC, at__gt=clock.now() - timedelta(seconds=30)).exists()
+def workers_alive(cluster: str = queue.SYNC) -> bool:
+    """Say whether a worker, if not told otherwise one that cleans up and syncs, gave a sign of life within the last 30
+    seconds.
+    """
+    return WorkerBeat.objects.filter(cluster=cluster, at__gt=clock.now() - timedelta(seconds=30)).exists()
 
 
 @transaction.atomic

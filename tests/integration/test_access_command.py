@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from migrations_app import clock, services
 from migrations_app.demo.clusters import Cluster
-from migrations_app.models import AuditEntry, Endpoint, Event, MigrationTask
+from migrations_app.management.commands.task import Command
+from migrations_app.models import AuditEntry, ConnectionTest, Endpoint, Event, MigrationTask, WorkerBeat
 from tests import factories
 from tests.certificates import Authority
 
@@ -73,6 +75,25 @@ def test_a_new_password_is_stored_and_told_without_its_value(
     assert SECRET not in said + told
     task.refresh_from_db()
     assert task.status == status
+
+
+def test_what_was_changed_while_a_secret_was_typed_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(tls_mode="require")
+
+    def typed(_prompt: str) -> str:
+        services.change_access(
+            task_id=task.pk,
+            actor=None,
+            side="source",
+            access=services.Access(account="mover", tls_mode="verify-full", password="typed on the page"),
+        )
+        return SECRET
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("getpass.getpass", typed)
+    assert "changed: password." in _access(task, "--password")
+    source = _source(task)
+    assert (source.account, source.tls_mode, source.password) == ("mover", "verify-full", SECRET)
 
 
 def test_a_password_in_the_environment_alone_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +190,60 @@ def test_the_way_is_tested_and_another_server_is_told(source_cluster: Cluster) -
     assert "ANOTHER-SERVER: This is not the source" in out.getvalue()
 
 
+@pytest.mark.parametrize("foreground", [False, True])
+def test_the_way_is_tested_by_whoever_goes_on_with_the_task(foreground: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = _task(host="127.0.0.1", port=1, tls_mode="disable")
+    MigrationTask.objects.filter(pk=task.pk).update(foreground=foreground)
+    WorkerBeat.objects.create(cluster="console", host="here", pid=1, at=clock.now())
+    monkeypatch.setattr("migrations_app.runner.planning._command_line", False)
+
+    def by_a_worker(_seconds: float) -> None:
+        ConnectionTest.objects.update(state="failed", code="POLICY-DENIED", message="A worker may not.")
+
+    monkeypatch.setattr("time.sleep", by_a_worker)
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("task", "access", str(task.pk), "source", "--test", stdout=out)
+    assert ("A worker may not." in out.getvalue()) == (not foreground)
+
+
 def test_a_task_of_a_terminal_goes_on_there(monkeypatch: pytest.MonkeyPatch) -> None:
     task = _task()
     MigrationTask.objects.filter(pk=task.pk).update(foreground=True)
     _given("stdin", monkeypatch)
     assert f"task run --resume {task.pk}" in _access(task, "--password")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["source", "--password", SECRET],
+        ["source", f"--password={SECRET}"],
+        ["--password", SECRET, "source"],
+        ["source", "--passw", SECRET],
+        ["source", "--passwrod", SECRET],
+        ["source", "--ssh-password", SECRET],
+        ["source", "--ssh-pass", SECRET, "--tls", "verify-full"],
+    ],
+    ids=" ".join,
+)
+def test_a_secret_that_is_typed_as_a_word_is_refused_and_not_repeated(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TOWPATH_SOURCE_PASSWORD", "of the environment")
+    task = _task()
+    with pytest.raises(CommandError, match="not repeated") as refused:
+        call_command("task", "access", str(task.pk), *words)
+    assert SECRET not in str(refused.value)
+    with pytest.raises(SystemExit) as left:
+        Command().run_from_argv(["manage.py", "task", "access", str(task.pk), *words])
+    assert left.value.code == 1
+    told = capsys.readouterr()
+    assert "not repeated" in told.err
+    assert SECRET not in told.out + told.err
+    assert _source(task).password == factories.CANARY
+
+
+def test_other_words_that_make_no_sense_are_named() -> None:
+    with pytest.raises(CommandError, match="--ports"):
+        _access(_task(), "--ports", "5432")

@@ -70,7 +70,9 @@ def test_a_completed_task_says_whether_anything_of_ours_is_left(anna: Client, le
         factories.ledger_entry(task)
     page = anna.get(reverse("tasks:detail", args=[task.pk])).content.decode()
     assert ("has left nothing of its own" in page) == (not left)
-    assert ("could be removed from the servers: remove it as the list below says" in page) == left
+    assert (
+        "could be removed from the servers: remove it as the list below says, and then press Try clean-up" in page
+    ) == left
 
 
 def test_the_report_holds_the_notes_in_both_forms(anna: Client) -> None:

@@ -8,7 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
@@ -139,6 +141,19 @@ def test_delete_with_leftovers_takes_the_list_as_it_is_now_and_is_told(anna: Cli
     told = AuditEntry.objects.get(action="tasks:action-delete").message
     assert DROP in told
     assert "DROP PUBLICATION" in told
+
+
+def test_the_trail_is_held_only_once_all_the_rest_is_deleted(left: MigrationTask) -> None:
+    staying = selectors.staying(left)
+    assert staying is not None
+    with CaptureQueriesContext(connection) as asked:
+        services.delete_task(task_id=left.pk, actor=None, typed=None, leaving=staying.seen)
+    said = [query["sql"] for query in asked.captured_queries]
+    deleted = [number for number, sql in enumerate(said) if sql.startswith("DELETE") and "endpoint" in sql]
+    held = [number for number, sql in enumerate(said) if "audithead" in sql]
+    assert deleted
+    assert held
+    assert deleted[-1] < held[0]
 
 
 def test_the_trail_keeps_every_thing_that_stays_with_its_whole_statement(anna: Client, left: MigrationTask) -> None:

@@ -177,14 +177,30 @@ def _head(anna: Client, task: MigrationTask) -> str:
     return anna.get(reverse("tasks:detail", args=[task.pk])).text.partition('id="head"')[2].partition("task-tools")[0]
 
 
-@pytest.mark.parametrize("code", ["SRC-LATE", "SRC-UNSEEN"])
-def test_what_did_not_come_along_at_the_end_stands_at_the_top_of_the_completed_task(anna: Client, code: str) -> None:
-    head = _head(anna, _completed("TASK-COMPLETING", code, "TASK-COMPLETED"))
+@pytest.mark.parametrize("codes", [["SRC-LATE"], ["SRC-UNSEEN", "SRC-LATE"]], ids=" ".join)
+def test_what_did_not_come_along_at_the_end_stands_at_the_top_of_the_completed_task(
+    anna: Client, codes: list[str]
+) -> None:
+    head = _head(anna, _completed("TASK-COMPLETING", *codes, "TASK-COMPLETED"))
     assert _LATE in head
-    assert ("make the changes of these tables on the target too" in head) == (code == "SRC-LATE")
+    assert 'class="note bad"' in head
+    assert "make the changes of these tables on the target too" in head
     assert "Point the application at the target" not in head
     assert "see to that before you point the application at the target" in head
     assert 'class="note ok"' not in head
+
+
+def test_what_could_not_be_seen_at_the_end_is_a_warning_and_keeps_nobody_from_the_target(anna: Client) -> None:
+    task = _completed("TASK-COMPLETING", "SRC-UNSEEN", "TASK-COMPLETED")
+    head = _head(anna, task)
+    assert _LATE in head
+    assert "Make sure that nothing writes on the source any more" in head
+    assert "Point the application at the target" in head
+    assert "see to that before" not in head
+    assert 'class="note bad"' not in head
+    assert 'class="note ok"' not in head
+    report = anna.get(reverse("tasks:report", args=[task.pk])).text
+    assert '<p class="warn"><code>SRC-UNSEEN</code>' in report
 
 
 def test_late_writes_of_a_former_complete_are_not_told_again(anna: Client) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 from unittest import mock
 
 import pytest
 from django.db import OperationalError, connections
 
+from migrations_app import services
 from migrations_app.management.cli import foreground
 from migrations_app.models import MigrationTask
 from migrations_app.runner import driving
@@ -36,7 +38,7 @@ def away_once(call: Callable[..., Any]) -> Callable[..., Any]:
 def test_complete_is_pressed_although_the_database_was_away_for_a_moment(
     monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    task = factories.running_task("sync", status="ready")
+    task = factories.running_task("sync", status="ready", foreground=True)
     run = foreground.ForegroundRun(mock.Mock(complete=True, incremental=False), mock.Mock(), mock.Mock())
     run.task_id = str(task.pk)
     monkeypatch.setattr(foreground, place, away_once(getattr(foreground, place)))
@@ -72,3 +74,43 @@ def test_a_task_is_driven_on_although_the_database_was_away_for_a_moment(
     driving.drive_foreground(str(task.pk), waiting=waited.append)
     assert driven == [str(task.pk)]
     assert waited[0] == 1.0
+
+
+def test_a_terminal_that_comes_back_after_the_hand_over_drives_and_presses_nothing() -> None:
+    """As after `fg`: its process was suspended until its lease had run out, and the workers were given the task."""
+    task = factories.running_task("sync", status="ready", foreground=True)
+    err = StringIO()
+    run = foreground.ForegroundRun(mock.Mock(complete=True, incremental=False, as_json=True), mock.Mock(), err)
+    run.task_id = str(task.pk)
+    driven: list[str] = []
+
+    def slice_(claim: work.Claim) -> None:
+        driven.append(claim.task_id)
+        work.release(claim)
+        services.hand_over_task(task_id=task.pk, actor=None)
+        run._look()
+
+    with mock.patch.object(driving, "_run", slice_):
+        driving.drive_foreground(run.task_id, waiting=lambda _seconds: None)
+    assert driven == [run.task_id]
+    task.refresh_from_db()
+    assert (task.status, task.foreground, task.lease_until) == ("ready", False, None)
+    assert run._end(task) == 130
+    assert "Handed over to the workers" in err.getvalue()
+
+
+def test_a_cancelled_task_is_cleaned_up_by_the_terminal_that_drives_it() -> None:
+    task = factories.running_task("sync", foreground=True)
+    driven: list[str] = []
+
+    def slice_(claim: work.Claim) -> None:
+        driven.append(MigrationTask.objects.get(pk=task.pk).status)
+        work.release(claim)
+        if len(driven) == 1:
+            services.cancel_task(task_id=task.pk, actor=None)
+        else:
+            MigrationTask.objects.filter(pk=task.pk).update(status="cancelled")
+
+    with mock.patch.object(driving, "_run", slice_):
+        driving.drive_foreground(str(task.pk), waiting=lambda _seconds: None)
+    assert driven == ["running", "cancelling"]

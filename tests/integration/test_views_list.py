@@ -139,6 +139,15 @@ def test_the_number_of_queries_does_not_grow_with_the_list(
         anna.get("/")
 
 
+def test_a_list_of_failed_tasks_costs_no_more(
+    anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for number in range(15):
+        factories.running_task("sync", name=f"task {number}", status="failed", error_code="DST-ERROR")
+    with django_assert_max_num_queries(13):
+        anna.get("/")
+
+
 def test_a_poll_costs_few_queries(anna: Client, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
     tasks = [factories.running_task(name=f"task {number}") for number in range(15)]
     with django_assert_max_num_queries(5):

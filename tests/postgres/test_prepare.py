@@ -142,6 +142,23 @@ def test_who_may_look_sees_how_a_password_is_kept(source_cluster: Cluster) -> No
             assert known_as_scram(connection) == (connection.info.server_version >= 160000), "by how it signed in"
 
 
+@pytest.mark.parametrize("kept", ["", "md5", "scram-sha-256"])
+def test_the_small_account_keeps_the_method_of_the_password_that_it_has(
+    kept: str, bare_source: Cluster, target_cluster: Cluster
+) -> None:
+    task = task_of(bare_source, target_cluster)
+    with bare_source.connect() as connection:
+        if kept:
+            connection.execute(f"SET password_encryption = '{kept}'".encode())
+            connection.execute(f"CREATE ROLE towpath LOGIN PASSWORD '{SECRET}'".encode())
+        try:
+            lines = prepare(task, read_facts(task)).hba.splitlines()
+        finally:
+            connection.execute("DROP ROLE IF EXISTS towpath")
+    (line,) = [line for line in lines if " towpath " in line]
+    assert line.split()[-1] == ("md5" if kept == "md5" else "scram-sha-256")
+
+
 def _let_in(cluster: Cluster, text: str) -> None:
     """Let the server read another pg_hba.conf."""
     before = _read_at(cluster)

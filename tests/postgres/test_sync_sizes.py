@@ -83,6 +83,6 @@ def test_a_value_that_the_stream_cannot_send_is_refused_with_its_row(pair: Pair)
     pair.at_source("INSERT INTO t VALUES (1, 0, 'small'), (7, 0, convert_to(repeat('x', 600000000), 'UTF8'))")
     with pytest.raises(SourceError, match=r"A row of public\.t \(7\) takes 1200 MB") as caught:
         pair.catch_up()
-    assert caught.value.code == "ROW-TOOBIG"
+    assert caught.value.code == "SRC-TOOBIG"
     assert not caught.value.retryable
     assert "new copy" in caught.value.hint

@@ -187,6 +187,11 @@ def test_the_small_account_that_the_script_makes_signs_in_by_scram() -> None:
     assert [line.split()[-1] for line in prepared.hba.splitlines()[1:]] == ["md5", "scram-sha-256"]
 
 
+def test_a_small_account_that_is_there_and_kept_as_md5_is_not_shut_out() -> None:
+    prepared = prepare(plan(), facts(superuser=True, scram=True, small_scram=False))
+    assert [line.split()[-1] for line in prepared.hba.splitlines()[1:]] == ["scram-sha-256", "md5"]
+
+
 def test_an_address_of_ipv6_and_special_names_are_written_as_pg_hba_wants_them() -> None:
     prepared = prepare(plan("all", "Two Words", 'q"uote', user="replication"), facts(address="2001:db8::1", tls=""))
     row = prepared.hba.splitlines()[1]

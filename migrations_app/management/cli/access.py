@@ -9,11 +9,11 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, CommandParser
 
-from ... import services
+from ... import queue, services
 from ...engine.wording import one_line
 from ...models import ConnectionTest, Endpoint, MigrationTask
 from .address import TLS_MODES, read_secrets
@@ -27,6 +27,39 @@ _WANTED = (
     "host", "port", "user", "password", "tls", "ca", "no_ca", "certificate", "no_certificate", "ssh_user",
     "ssh_password", "ssh_key", "known_hosts",
 )  # fmt: skip
+_ASKED_FOR = ("password", "ssh-password")
+_NO_WORDS = (
+    "these words make no sense; they are not repeated, because one may be a secret. --password and --ssh-password take "
+    "none: give the secret in its environment variable, as a line of standard input, or type it on a terminal."
+)
+
+
+class WordsParser(CommandParser):
+    """Parses what follows an action of `task`. With `hides_words` it never repeats a secret that was typed there."""
+
+    hides_words = False
+    _given: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """Parse; refuse here what is not known, instead of where the whole command is parsed."""
+        self._given = tuple(args or ())
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown and self.hides_words:
+            self.error("unrecognized arguments: " + " ".join(unknown))
+        return known, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong, without the words that were given where one of them may be a secret."""
+        hidden = self.hides_words and any(map(_asks_for_a_secret, self._given))
+        super().error(_NO_WORDS if hidden else message)
+        raise AssertionError("whoever reports an error of argparse does not come back")
+
+
+def _asks_for_a_secret(word: str) -> bool:
+    """Say whether a word is an option that asks for a secret, also shortened or misspelt."""
+    name = word.lstrip("-").split("=")[0]
+    shortened = bool(name) and any(option.startswith(name) for option in _ASKED_FOR)
+    return word.startswith("-") and (shortened or "pass" in name)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +119,17 @@ def change(task: MigrationTask, options: dict[str, Any], out: Out) -> MigrationT
 
 
 def test_way(task: MigrationTask, side: str, out: Out) -> int:
-    """Test the way as it is saved, in this process or in a worker that is faster. Returns the exit code."""
+    """Test the way as it is saved, from where the task is driven: here, or by a worker. Returns the exit code.
+
+    Workers may run on another machine and under a stricter policy of addresses than whoever has a terminal.
+    """
     from ...runner import trust_command_line  # with all that drives a task, which other actions do without
     from ...runner.asking import run_connection_test
 
     test = services.request_access_test(task_id=task.pk, actor=None, side=side)
-    trust_command_line()
-    run_connection_test(str(test.pk))
+    if task.foreground or not services.workers_alive(queue.CONSOLE):
+        trust_command_line()
+        run_connection_test(str(test.pk))
     until = time.monotonic() + _WAIT_SECONDS
     while (test := ConnectionTest.objects.get(pk=test.pk)).state in ("waiting", "running"):
         if time.monotonic() > until:
@@ -110,11 +147,11 @@ def _access(endpoint: Endpoint, side: str, options: dict[str, Any]) -> services.
     certificate, key = _client(options)
     name = f"TOWPATH_{side.upper()}_PASSWORD"
     return services.Access(
-        host=_host(options["host"]) or endpoint.host,
-        port=_port(options["port"]) or endpoint.port,
-        account=_name(options["user"], "--user") or endpoint.account,
+        host=_host(options["host"]) or None,
+        port=_port(options["port"]) or None,
+        account=_name(options["user"], "--user") or None,
         password=_secret(name, f"Password of the {side}") if options["password"] else None,
-        tls_mode=options["tls"] or endpoint.tls_mode,
+        tls_mode=options["tls"],
         ca_pem=_certificates(options["ca"], "--ca") if options["ca"] else "" if options["no_ca"] else None,
         client_cert_pem=certificate or gone,
         client_key_pem=key or gone,

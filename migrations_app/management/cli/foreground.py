@@ -16,7 +16,7 @@ from django.db import connection
 
 from ... import clock, runner, selectors, services
 from ...engine.selection import Selection
-from ...engine.states import Status
+from ...engine.states import WORKED, Status
 from ...engine.wording import one_line
 from ...models import CheckItem, MigrationTask
 from ...own_database import GONE
@@ -149,7 +149,7 @@ class ForegroundRun:
         if version == self._version and not self.options.complete:
             return  # every visible change grows it, and the whole line costs ten queries
         task = self.task()
-        if task.status == Status.READY and self.options.complete:
+        if task.status == Status.READY and self.options.complete and task.foreground:
             self._press_complete(task)
         line = progress_line(task)
         self._version = version
@@ -211,6 +211,12 @@ class ForegroundRun:
                 f"Go on with: manage.py task run --resume {task.pk}\nor end it with: manage.py task cancel {task.pk}\n"
             )
             return INTERRUPTED if self._given_up is None else self._given_up
+        if not task.foreground and task.status in WORKED:
+            self.err.write(
+                "\nHanded over to the workers (Let workers go on): they go on with it, and nothing is pressed here any "
+                f"more.\nTake it back with: manage.py task run --resume {task.pk}\n"
+            )
+            return INTERRUPTED
         return exit_code(task)
 
 

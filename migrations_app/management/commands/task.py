@@ -56,7 +56,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the subcommands."""
         parser.epilog = _EXIT_CODES
-        subparsers = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+        subparsers = parser.add_subparsers(
+            dest="action", required=True, metavar="ACTION", parser_class=access_cli.WordsParser
+        )
         create = subparsers.add_parser("create", help="create a task for the queue workers")
         self._endpoint_arguments(create)
         create.add_argument("--at", metavar="TIME", help="start time, such as 2026-12-24T23:00")
@@ -100,6 +102,7 @@ class Command(BaseCommand):
         access = subparsers.add_parser("access", help="change how a failed or paused task reaches one of its servers")
         access.add_argument("id", help="the task's id, or its first characters")
         access_cli.arguments(access)
+        access.hides_words = True
 
     @staticmethod
     def _conflict_arguments(parser: argparse.ArgumentParser) -> None:

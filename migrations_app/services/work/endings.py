@@ -96,12 +96,12 @@ def cleaned_up_again(claim: Claim) -> None:
     if task is None or not cleans_up_again(task):
         return
     left = left_words(task)
-    said = ended(not_compared=task.skip_compare and not task.incremental, clean=not left)
     move(
         task,
         Status.COMPLETED,
         code="TASK-CLEANUP",
-        message=together([said, left]) if left else said,
+        # Nothing of what the target holds: that was told when the task completed, with what is not there.
+        message=left or say("Cleaned up: nothing of ours is left on either server. The task stays completed."),
         level="warning" if left else "info",
         tries=0,
         not_before=None,
