@@ -141,6 +141,18 @@ def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_c
     complete(plan, ports, source, target_cluster)
 
 
+@pytest.mark.parametrize("source", ["9.6"], indirect=True)
+def test_written_rows_are_asked_about_where_the_source_has_another_column_by_now(
+    plan: Plan, ports: Ports, source: Cluster
+) -> None:
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, *LOGGED_AGAIN, "ALTER TABLE wide ADD c int", "UPDATE wide SET b = 'after' WHERE id < 3")
+    with pytest.raises(SchemaChanged, match="written anew"):
+        look(plan, ports)
+
+
 @pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
 @pytest.mark.parametrize(
     "ddl",
