@@ -142,6 +142,23 @@ def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_c
 
 
 @pytest.mark.parametrize("source", ["9.6"], indirect=True)
+def test_a_column_that_somebody_adds_to_the_target_as_well_is_no_rewriting_of_rows(
+    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name, add = plan.databases[0].source_name, "ALTER TABLE wide ADD c int DEFAULT 5"
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, f"{add}; UPDATE wide SET b = 'after' WHERE id < 3")
+    with pytest.raises(SchemaChanged, match="same columns"):
+        look(plan, ports)
+    at(target_cluster, plan.databases[0].target_name, add)
+    look(plan, ports)
+    at(source, name, *LOGGED_AGAIN)
+    with pytest.raises(SchemaChanged, match="written anew"):
+        look(plan, ports)
+
+
+@pytest.mark.parametrize("source", ["9.6"], indirect=True)
 def test_written_rows_are_asked_about_where_the_source_has_another_column_by_now(
     plan: Plan, ports: Ports, source: Cluster
 ) -> None:

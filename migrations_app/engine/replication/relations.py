@@ -73,6 +73,7 @@ class Relations:
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
         self._adopted: set[int] = set()
+        self._written: dict[int, set[str]] = {}  # by table, columns that rows were written anew for
         self._emptied: Sequence[int] = ()  # right after the look under way, see `member`
         self._parts = parts
         self._tops: dict[int, int] = {}  # partitions of gathered tables (see `layouts`), and those that they belong to
@@ -137,6 +138,10 @@ class Relations:
         table = self._tables.get(anew.oid)
         if table is None or table.unlogged or lsn < (table.watermark or 0):
             return
+        known = without_file(table.numbers).keys() | self._written.get(anew.oid, set())
+        if known and not known >= set(anew.names):
+            self._written[anew.oid] = known | set(anew.names)
+            return  # for a column that came after the copy: somebody may have added it to the target already
         target = self._read_target(*self._renaming.place((table.schema, table.name)))
         there = {one.name: one.type_name for one in target.columns if not one.generated} if target else {}
         now = as_on_target(self._source.columns(anew.oid), self._renaming)  # may be ahead
