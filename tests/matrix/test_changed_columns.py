@@ -118,7 +118,11 @@ COMPUTED = ("ALTER TABLE wide ALTER a TYPE text USING a || '!'",)
 
 
 @pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
-@pytest.mark.parametrize("ddl", [LOGGED_AGAIN, COMPUTED], ids=["unlogged for a moment", "computed anew"])
+@pytest.mark.parametrize(
+    "ddl",
+    [LOGGED_AGAIN, COMPUTED, ("ALTER TABLE wide SET WITH OIDS", "ALTER TABLE wide SET WITHOUT OIDS")],
+    ids=["unlogged for a moment", "computed anew", "the hidden column oid"],
+)
 def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_copied_again(
     ddl: tuple[str, ...], plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
 ) -> None:
