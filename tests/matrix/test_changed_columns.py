@@ -118,7 +118,11 @@ COMPUTED = ("ALTER TABLE wide ALTER a TYPE text USING a || '!'",)
 
 
 @pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)
-@pytest.mark.parametrize("ddl", [LOGGED_AGAIN, COMPUTED], ids=["unlogged for a moment", "computed anew"])
+@pytest.mark.parametrize(
+    "ddl",
+    [LOGGED_AGAIN, COMPUTED, ("ALTER TABLE wide SET WITH OIDS", "ALTER TABLE wide SET WITHOUT OIDS")],
+    ids=["unlogged for a moment", "computed anew", "the hidden column oid"],
+)
 def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_copied_again(
     ddl: tuple[str, ...], plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
 ) -> None:
@@ -139,6 +143,35 @@ def test_rows_that_were_written_anew_in_the_same_columns_stop_the_sync_and_are_c
         assert executor.recopy().done
     look(plan, ports)
     complete(plan, ports, source, target_cluster)
+
+
+@pytest.mark.parametrize("source", ["9.6"], indirect=True)
+def test_a_column_that_somebody_adds_to_the_target_as_well_is_no_rewriting_of_rows(
+    plan: Plan, ports: Ports, source: Cluster, target_cluster: Cluster
+) -> None:
+    name, add = plan.databases[0].source_name, "ALTER TABLE wide ADD c int DEFAULT 5"
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, f"{add}; UPDATE wide SET b = 'after' WHERE id < 3")
+    with pytest.raises(SchemaChanged, match="same columns"):
+        look(plan, ports)
+    at(target_cluster, plan.databases[0].target_name, add)
+    look(plan, ports)
+    at(source, name, *LOGGED_AGAIN)
+    with pytest.raises(SchemaChanged, match="written anew"):
+        look(plan, ports)
+
+
+@pytest.mark.parametrize("source", ["9.6"], indirect=True)
+def test_written_rows_are_asked_about_where_the_source_has_another_column_by_now(
+    plan: Plan, ports: Ports, source: Cluster
+) -> None:
+    name = plan.databases[0].source_name
+    at(source, name, *WIDE)
+    begin(plan, ports)
+    at(source, name, *LOGGED_AGAIN, "ALTER TABLE wide ADD c int", "UPDATE wide SET b = 'after' WHERE id < 3")
+    with pytest.raises(SchemaChanged, match="written anew"):
+        look(plan, ports)
 
 
 @pytest.mark.parametrize("source", ["9.5", "9.6"], indirect=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from migrations_app.engine.errors import SchemaChanged, SourceError
 from migrations_app.engine.ports import TableState
-from migrations_app.engine.replication import named
+from migrations_app.engine.replication import frames, named
 from migrations_app.engine.replication.named import NamedChanges, NamedColumn, NamedTable
 from migrations_app.engine.replication.pgoutput import (
     Delete,
@@ -18,7 +18,10 @@ from migrations_app.engine.replication.pgoutput import (
     RelationColumn,
     Truncate,
     Update,
+    WrittenAnew,
+    decode,
 )
+from migrations_app.engine.replication.pgoutput_form import framed
 
 COLUMNS = (NamedColumn("id", "integer", 23, -1), NamedColumn("v", "character varying", 1043, 24))
 
@@ -243,3 +246,36 @@ def test_the_catalog_is_asked_once_for_many_changes_and_again_after_a_while(monk
 
     with pytest.raises(SchemaChanged):
         told(one, "t: INSERT: id[integer]:1 v[character varying]:null")
+
+
+def test_rows_that_are_written_anew_are_told_once_and_ask_nobody() -> None:
+    """Who applies asks the target, at that place: while a spool receives, there need not be any."""
+    one = changes(table())
+    one.final = 5
+
+    first, again, other = (told(one, f"pg_temp_7: INSERT: id[integer]:{number}") for number in (1, 2, 3))
+    none = told(one, "pg_temp_8: INSERT: id[integer]:1")
+
+    assert (first, again, other, none) == ([WrittenAnew(7, ("id",))], [], [], [])
+    more = told(one, "pg_temp_7: INSERT: id[integer]:1 v[text]:null")  # by a second statement of the transaction
+    assert more == [WrittenAnew(7, ("id", "v"))]
+    one.final = 6
+    assert told(one, "pg_temp_7: INSERT: id[integer]:1") == [WrittenAnew(7, ("id",))]
+
+
+def test_what_is_told_of_written_rows_has_a_form_of_its_own() -> None:
+    message = WrittenAnew(7, ("id", "größe"))
+    assert decode(framed(message, "latin-1")[frames.MESSAGE :], 0, "latin-1") == message
+
+
+def test_where_nobody_says_otherwise_changes_are_skipped_as_their_tables_say() -> None:
+    asked: list[int] = []
+    states = [replace(state(), watermark=9)]
+    one = NamedChanges(states, Catalog([table()]), "utf-8", lambda oid: asked.append(oid))  # type: ignore[func-returns-value]
+    one.final = 8
+    relation, insert = told(one, "t: UPDATE: v[character varying]:'a'")
+    assert isinstance(relation, Relation)
+    assert (insert, asked) == (Insert(7, [None]), [7])
+    one.final = 9
+    with pytest.raises(SchemaChanged):
+        told(one, "t: UPDATE: v[character varying]:'a'")

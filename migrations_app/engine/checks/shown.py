@@ -72,7 +72,8 @@ def with_oids(context: Context, database: DatabasePlan) -> Finding:
             ),
             say(
                 "The values of the hidden column oid stay behind. If the application uses them, store "
-                "them in an ordinary column first."
+                "them in an ordinary column first. Run the statements before the start or not at all: if the source "
+                "is older than 10, they stop a sync and the table has to be copied again."
             ),
             lines(f"ALTER TABLE {qualified(t.schema, t.name)} SET WITHOUT OIDS;" for t in found),
         )

@@ -24,7 +24,7 @@ from .deciding import ShapeAllowed
 from .failures import Texts, explain, is_lost, lease_lost, moved_away
 from .frames import MESSAGE
 from .pending import Pending
-from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, decode
+from .pgoutput import BINARY_VALUE, TEXT_VALUE, Origin, Relation, Truncate, TypeName, WrittenAnew, decode
 from .pipeline import MOMENT, Pipeline, StatementFailed
 from .prepared import Prepared
 from .relations import Relations
@@ -168,8 +168,8 @@ class Applier:
                 return True
             self._relations.announce(message)
             return False
-        if isinstance(message, Truncate | Origin | TypeName):
-            return isinstance(message, Truncate)
+        if isinstance(message, Truncate | WrittenAnew | Origin | TypeName):
+            return isinstance(message, Truncate | WrittenAnew)
         raise SourceError(
             say("The source sent an unexpected message: {data}", data=f"{data[at:end][:24]!r}"), code="SRC-PROTOCOL"
         )
@@ -183,6 +183,10 @@ class Applier:
         message = decode(data[at + MESSAGE : end], 0, self._encoding)
         if isinstance(message, Relation):
             self._relations.announce(message, anew=True)
+            return
+        if isinstance(message, WrittenAnew):
+            with self._explaining():
+                self._relations.require_kept_rows(message, self._final)
             return
         if isinstance(message, Truncate):
             self._fit(message)
@@ -218,10 +222,7 @@ class Applier:
         return self._final
 
     def set_apart(self) -> None:
-        """A huge message comes next: send what there is, and take it row by row, without another copy of its values.
-
-        Raises EngineError.
-        """
+        """Before a huge message: send what there is; take it row by row, without another copy. Raises EngineError."""
         self.depart()
         self.batch.rows_only = True
 
@@ -274,10 +275,7 @@ class Applier:
             self._pipeline.wait(source, milliseconds)
 
     def settle(self) -> int:
-        """Make everything taken so far durable and return the position. Only between transactions.
-
-        Raises EngineError.
-        """
+        """Make all that was taken so far durable; return the position. Between transactions. Raises EngineError."""
         self.depart()
         self.land()
         if max(self.end, self._transaction.committed) > self.durable:

@@ -295,8 +295,8 @@ def rewritten_rows(table: TableState) -> SchemaChanged:
     error = SchemaChanged(
         say(
             "All rows of table {schema}.{name} were written anew on the source, in the columns that it had: it was "
-            "unlogged for a while, or a column was computed anew (USING). What was changed by that is not in the "
-            "stream. The sync stopped just before.",
+            "unlogged for a while, a column was computed anew (USING), or the hidden column oid came or went (SET WITH "
+            "OIDS, SET WITHOUT OIDS). What was changed by that is not in the stream. The sync stopped just before.",
             schema=table.schema,
             name=table.name,
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -17,7 +17,7 @@ from ..errors import EngineError, SchemaChanged, SourceError
 from ..ports import TableState
 from ..wording import say
 from . import test_decoding
-from .pgoutput import Delete, Insert, Message, Relation, RelationColumn, Truncate, Update, Values
+from .pgoutput import Delete, Insert, Message, Relation, RelationColumn, Truncate, Update, Values, WrittenAnew
 from .test_decoding import Change, Row
 
 _LOOK_AGAIN_SECONDS = 5.0
@@ -73,15 +73,6 @@ class _Known:
     """What was last said of its columns."""
 
 
-WrittenAnew = Callable[[int, Sequence[str], int], Exception | None]
-"""Returns what to raise for a table (oid) whose rows were written anew with these columns, in the transaction that
-commits at this LSN; None where nothing of them is lost, or it is told otherwise."""
-
-
-def _nothing(oid: int, names: Sequence[str], lsn: int) -> Exception | None:
-    return None
-
-
 class NamedChanges:
     """Translates one stream. Not thread-safe. `final`: where the transaction commits whose messages are translated."""
 
@@ -90,14 +81,12 @@ class NamedChanges:
         tables: Iterable[TableState],
         catalog: Catalog,
         encoding: str,
-        written_anew: WrittenAnew = _nothing,
-        watermark: Callable[[int], int] = lambda _: 0,
+        watermark: Callable[[int], int | None] = lambda _: None,
     ) -> None:
-        """`watermark`: the LSN before which changes of a table (oid) are skipped at present."""
+        """`watermark`: the LSN before which changes of a table (oid) are skipped at present; None: as `tables` say."""
         self.final = 0
         self._watermark = watermark
-        self._written_anew = written_anew
-        self._judged: tuple[int, int] = (0, 0)  # (oid, final) of what was written anew last
+        self._anew: tuple[int, WrittenAnew | None] = 0, None  # what was told last, and in which transaction (`final`)
         self._states = {(table.schema, table.name): table for table in tables}
         self._oids = {table.oid: table for table in self._states.values()}
         self._catalog = catalog
@@ -116,12 +105,11 @@ class NamedChanges:
             return []
         known = self._find(change.schema, change.name)
         if known.table is None:
-            self._require_kept_rows(change)
-            return []
+            return self._written_anew(change)
         try:
             return self._translate(known, known.table, change)
         except EngineError as error:
-            if error.code != SchemaChanged.code or self.final >= self._watermark(known.table.oid):
+            if error.code != SchemaChanged.code or self.final >= self._skipped_before(known.table.oid):
                 raise
             return self._unreadable(known, known.table, change)
 
@@ -136,17 +124,21 @@ class NamedChanges:
         relation = Relation(table.oid, change.schema, change.name, table.identity, (nothing,))
         return [relation, Insert(table.oid, [None])]
 
-    def _require_kept_rows(self, change: Change) -> None:
-        """Raise for a table of the task whose rows were written anew: the rows themselves come under a name of the
-        source's own, which nobody has afterwards, and only where it logs them."""
+    def _skipped_before(self, oid: int) -> int:
+        now, state = self._watermark(oid), self._oids.get(oid)
+        return now if now is not None else (state.watermark or 0) if state else 0
+
+    def _written_anew(self, change: Change) -> list[Message]:
+        """Return that the rows of a table of the task were written anew, unless that was told just before: the rows
+        themselves come under a name of the source's own, which nobody has afterwards, and only where it logs them."""
         found = _TRANSIENT.fullmatch(change.name)
-        if found is None or change.new is None or (int(found[1]), self.final) == self._judged:
-            return
-        oid = int(found[1])
-        self._judged = oid, self.final
-        state = self._oids.get(oid)
-        if state is not None and (error := self._written_anew(oid, change.new.names, self.final)):
-            raise error
+        if found is None or change.new is None or int(found[1]) not in self._oids:
+            return []
+        anew = WrittenAnew(int(found[1]), change.new.names)
+        if (self.final, anew) == self._anew:
+            return []
+        self._anew = self.final, anew
+        return [anew]
 
     def emptied(self, oids: Iterable[int]) -> list[Message]:
         """Return that these tables were emptied, as far as they are ours, with the shapes that this needs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from .. import truncate_log
@@ -14,7 +14,6 @@ from ..versions import decodes_truncate
 from .gathered import Gathering
 from .lag import SourceWatch
 from .named import NamedChanges
-from .relations import Relations
 from .stream import Stream
 from .translated import FromTestDecoding, Translated, WithNotes
 
@@ -28,15 +27,16 @@ def newer_form(
     state: DatabaseState,
     ordinary: Connection,
     codec: str,
-    relations: Relations,
+    watermark: Callable[[int], int | None],
 ) -> Stream | Translated:
-    """Return the stream with a translation around it, where its source needs one; `tables`: those that move.
+    """Return the stream with a translation around it, where its source needs one; `tables`: all of the task.
 
-    `stack` closes what the translation opens. `relations`: what the stream goes to.
+    `stack` closes what the translation opens. `watermark`: see `NamedChanges`.
     """
     if decodes_truncate(ordinary.info.server_version):
         return stream
-    named = NamedChanges(list(tables), watch, codec, relations.written_anew, relations.watermark)
+    known = [table for table in tables if not table.set_aside]
+    named = NamedChanges(known, watch, codec, watermark)
     if state.publication:
         log = truncate_log.log_oid(ordinary, plan.key)
         return Translated(stream, WithNotes(named, codec, log)) if log else stream

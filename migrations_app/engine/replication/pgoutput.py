@@ -132,7 +132,15 @@ class Truncate(NamedTuple):
     restart_identity: bool
 
 
-Message = Begin | Commit | Origin | Relation | TypeName | Insert | Update | Delete | Truncate
+class WrittenAnew(NamedTuple):
+    """All rows of a table were written anew, in these columns. No plugin says so: `named` puts it in, by a kind that
+    the protocol has no message of."""
+
+    oid: int
+    names: tuple[str, ...]
+
+
+Message = Begin | Commit | Origin | Relation | TypeName | Insert | Update | Delete | Truncate | WrittenAnew
 
 
 def decode(data: bytes, at: int = 0, encoding: str = "utf-8", *, binary: bool = False) -> Message:
@@ -265,6 +273,17 @@ def _truncate(data: bytes, at: int, encoding: str) -> tuple[Truncate, int]:
     return Truncate(oids, bool(options & 1), bool(options & 2)), at + 4 * count
 
 
+def _written_anew(data: bytes, at: int, encoding: str) -> tuple[WrittenAnew, int]:
+    (oid,) = _LENGTH(data, at)
+    (count,) = _TUPLE_SIZE(data, at + 4)
+    at += 6
+    names = []
+    for _ in range(count):
+        name, at = _text(data, at, encoding)
+        names.append(name)
+    return WrittenAnew(oid, tuple(names)), at
+
+
 _DECODERS: dict[int, Callable[[bytes, int, str], tuple[Message, int]]] = {
     ord("B"): _begin,
     ord("C"): _commit,
@@ -272,6 +291,7 @@ _DECODERS: dict[int, Callable[[bytes, int, str], tuple[Message, int]]] = {
     ord("R"): _relation,
     ord("Y"): _type,
     ord("T"): _truncate,
+    ord("W"): _written_anew,
 }
 _ROW_DECODERS: dict[int, Callable[[bytes, int, int], tuple[Message, int]]] = {
     ord("I"): _insert,

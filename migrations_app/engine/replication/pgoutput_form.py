@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import struct
 
-from .pgoutput import UNCHANGED, Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update, Values
+from .pgoutput import UNCHANGED, Begin, Commit, Delete, Insert, Message, Relation, Truncate, Update, Values, WrittenAnew
 
 _COLUMN = struct.Struct("!Ii")
 _HEAD = struct.Struct("!cI")
@@ -36,6 +36,9 @@ def _payload(message: Message, encoding: str) -> bytes:
     if isinstance(message, Truncate):
         options = int(message.cascade) | int(message.restart_identity) << 1
         return struct.pack(f"!cIB{len(message.oids)}I", b"T", len(message.oids), options, *message.oids)
+    if isinstance(message, WrittenAnew):
+        names = b"".join(_text(name, encoding) for name in message.names)
+        return struct.pack("!cIH", b"W", message.oid, len(message.names)) + names
     raise TypeError(type(message).__name__)
 
 
@@ -52,11 +55,15 @@ def _row(values: Values) -> bytes:
 
 
 def _relation(message: Relation, encoding: str) -> bytes:
-    def text(name: str) -> bytes:
-        return name.encode(encoding, "surrogateescape") + b"\x00"
-
-    parts = [struct.pack("!cI", b"R", message.oid), text(message.schema), text(message.name)]
+    place = _text(message.schema, encoding) + _text(message.name, encoding)
+    parts = [struct.pack("!cI", b"R", message.oid), place]
     parts.append(struct.pack("!cH", message.identity.encode(), len(message.columns)))
     for column in message.columns:
-        parts.append(bytes([column.is_key]) + text(column.name) + _COLUMN.pack(column.type_oid, column.typmod))
+        parts.append(
+            bytes([column.is_key]) + _text(column.name, encoding) + _COLUMN.pack(column.type_oid, column.typmod)
+        )
     return b"".join(parts)
+
+
+def _text(name: str, encoding: str) -> bytes:
+    return name.encode(encoding, "surrogateescape") + b"\x00"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from ..shapes import as_on_target
 from ..wording import say
 from .deciding import Shapes
 from .explained import not_copied, parts_changed, rewritten_rows, under_other_name
-from .pgoutput import Relation
+from .pgoutput import Relation, WrittenAnew
 from .statements import RowStatements, TargetTable
 from .told_columns import Source, ToldColumns
 
@@ -73,6 +73,7 @@ class Relations:
         self._announced: dict[int, Relation] = {}
         self._members: dict[int, Member | None] = {}
         self._adopted: set[int] = set()
+        self._written: dict[int, set[str]] = {}  # by table, columns that rows were written anew for
         self._emptied: Sequence[int] = ()  # right after the look under way, see `member`
         self._parts = parts
         self._tops: dict[int, int] = {}  # partitions of gathered tables (see `layouts`), and those that they belong to
@@ -128,16 +129,25 @@ class Relations:
                 known = self._members.items()
                 self._members = {one: found for one, found in known if found is not None and found.state.oid != oid}
 
-    def written_anew(self, oid: int, names: Collection[str], lsn: int) -> SchemaChanged | None:
-        """Return what is raised for a table whose rows the source wrote anew, with columns of these `names`, where the
-        stream skips nothing at `lsn`. Other columns than on the target are told as such."""
-        table = self._tables.get(oid)
+    def require_kept_rows(self, anew: WrittenAnew, lsn: int) -> None:
+        """Raise SchemaChanged for a table whose rows the source wrote anew in the columns that the target has, where
+        the stream skips nothing at `lsn`. Other columns than on the target are told as such by the next row.
+
+        Asks the target: nothing may be under way.
+        """
+        table = self._tables.get(anew.oid)
         if table is None or table.unlogged or lsn < (table.watermark or 0):
-            return None
+            return
+        known = without_file(table.numbers).keys() | self._written.get(anew.oid, set())
+        if known and not known >= set(anew.names):
+            self._written[anew.oid] = known | set(anew.names)
+            return  # for a column that came after the copy: somebody may have added it to the target already
         target = self._read_target(*self._renaming.place((table.schema, table.name)))
-        there = {(one.name, one.type_name) for one in target.columns if not one.generated} if target else set()
-        here = {(one.name, one.type_name) for one in as_on_target(self._source.columns(oid), self._renaming)}
-        return rewritten_rows(table) if here == there and {name for name, _ in here} == set(names) else None
+        there = {one.name: one.type_name for one in target.columns if not one.generated} if target else {}
+        now = as_on_target(self._source.columns(anew.oid), self._renaming)  # may be ahead
+        retyped = any(there.get(one.name, one.type_name) != one.type_name for one in now)
+        if there.keys() == set(anew.names) and not retyped:
+            raise rewritten_rows(table)
 
     def shown_name(self, oid: int) -> str:
         """Return the table's name for messages."""

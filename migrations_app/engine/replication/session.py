@@ -83,7 +83,7 @@ class SyncSession:
         self._applying: Connection
         self._applier: Applier
         self._intake: Intake
-        self._relations: Relations
+        self._watermark: Callable[[int], int | None] = lambda _: None  # until there is somebody who skips changes
 
     def __enter__(self) -> SyncSession:
         with contextlib.ExitStack() as stack:
@@ -172,9 +172,7 @@ class SyncSession:
         return goal is not None and not self._applier.in_transaction and self._applier.end >= goal
 
     def _stop_wanted(self, stop: Callable[[], bool] | None) -> bool:
-        if stop is None or self._applier.in_transaction or self._stream.midway:
-            return False
-        return self._asked(stop)
+        return not (stop is None or self._applier.in_transaction or self._stream.midway) and self._asked(stop)
 
     def _asked(self, stop: Callable[[], bool]) -> bool:
         now = time.monotonic()
@@ -286,8 +284,8 @@ class SyncSession:
     def _translated(
         self, stack: contextlib.ExitStack, stream: Stream, state: DatabaseState, ordinary: Connection, codec: str
     ) -> Stream | Translated:
-        known = [table for table in self.tables() if not table.set_aside]
-        return newer_form(stack, self._run.plan, known, self.watch, stream, state, ordinary, codec, self._relations)
+        tables, mark = self.tables(), lambda oid: self._watermark(oid)
+        return newer_form(stack, self._run.plan, tables, self.watch, stream, state, ordinary, codec, mark)
 
     def _start_stream(
         self, state: DatabaseState, ordinary: Connection, position: int, encoding: str, *, binary: bool
@@ -379,6 +377,7 @@ class SyncSession:
             binary=binary,
             parts=Parts(self._run, self._database),
         )
+        self._watermark = relations.watermark
         transaction = Transaction(
             pipeline,
             task=self._mark,

@@ -205,7 +205,8 @@ class SpooledSession(SyncSession):
         stack.callback(stream.close)
         if decodes_truncate(ordinary.info.server_version):
             return stream
-        with self._run.sessions.session(Side.SOURCE, self._database.source_name, encoding=self._encoding) as one:
+        name = self._database.source_name
+        with contextlib.closing(self._run.sessions.open(Side.SOURCE, name, encoding=self._encoding)) as one:
             codec = codec_of(one)
         return self._translated(stack, stream, state, ordinary, codec)
 
