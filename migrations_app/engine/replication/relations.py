@@ -13,7 +13,7 @@ from ..layout_parts import Parts
 from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
-from ..rows_file import without_file
+from ..rows_file import passed_over, with_columns, without_file
 from ..shapes import as_on_target
 from ..wording import say
 from .deciding import Shapes
@@ -338,7 +338,7 @@ class Relations:
         known = without_file(table.numbers)
         came = [(name, numbers[name]) for name in here if name not in known and name in numbers]
         if known and came and table.oid == oid and self._is_alone(oid):
-            self._tables[oid] = replace(table, numbers=(*table.numbers, *came))
+            self._tables[oid] = replace(table, numbers=with_columns(table.numbers, came))
             self._shapes.came(oid, came)
 
     def _is_alone(self, oid: int) -> bool:
@@ -360,6 +360,7 @@ class Relations:
         """Return the drift of a table that has another column than was copied by a name; `numbers`: of its catalog now.
 
         The catalog may be ahead of the stream; but what it does not tell yet has not come through the stream either.
+        So a new column may be one that is gone from the catalog, and was there by the name of a later one.
         """
         table = self._tables.get(oid)
         if table is None or not without_file(
@@ -368,7 +369,13 @@ class Relations:
             return None
         numbers = numbers or self._source.described(oid, [])[1]
         now = {column.name: numbers.get(column.name, 0) for column in relation.columns}
-        return drifting.remade((table.schema, table.name), without_file(table.numbers), now)
+        place = table.schema, table.name
+        if found := drifting.remade(place, without_file(table.numbers), now):
+            return found
+        if before := passed_over(table.numbers, now, numbers):
+            newer = next((one for one in self._shapes.states() if one.oid == oid), table)
+            before = passed_over(newer.numbers or table.numbers, now, numbers)
+        return drifting.remade(place, before, now)
 
     def _settle(self, table: TableState, names: set[str]) -> None:
         """The stream tells what became of these columns, and with them of those of the other partitions."""
