@@ -7,7 +7,7 @@ Where the file is the one of then, nothing but single statements have changed ro
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from .values import frozen
@@ -64,3 +64,37 @@ def file_of_parts(files: Iterable[tuple[int, int]]) -> int:
     """Return one number for the files of a table's partitions, given as (oid, file) in any order."""
     text = " ".join(f"{oid}/{file}" for oid, file in sorted(files))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())
+
+
+def with_columns(before: Iterable[tuple[str, int]], came: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """Return what is remembered of a table once columns of these numbers came to it through the stream.
+
+    Where they are next to those that it had before, nothing else came in between: the width follows.
+    """
+    found = (*before, *came)
+    file, numbers = rows_file(found), without_file(found)
+    if file is None:
+        return found
+    width, known = file.width, set(numbers.values())
+    while width + 1 in known:
+        width += 1
+    return (*numbers.items(), replace(file, width=width).entry)
+
+
+def passed_over(before: Iterable[tuple[str, int]], told: Iterable[str], now: Mapping[str, int]) -> dict[str, int]:
+    """Return those names that the stream tells which a column had perhaps that is gone, each with the number of it.
+
+    `before`: what is remembered of the table; `now`: numbers of all its columns in the catalog, which may be ahead. A
+    new name is meant where a number that is not in the catalog any more comes between the width and its own one.
+    """
+    pairs = tuple(before)
+    file, known = rows_file(pairs), without_file(pairs)
+    if file is None:
+        return {}
+    live = {*now.values(), *known.values()}
+    found = {}
+    for name in told:
+        gone = [number for number in range(file.width + 1, now.get(name, 0)) if number not in live]
+        if gone and name not in known:
+            found[name] = gone[-1]
+    return found

@@ -165,6 +165,42 @@ def test_a_column_that_was_added_just_now_is_told_from_one_that_takes_its_place(
     assert pair.value("SELECT v FROM t WHERE id = 1", "target") == "1"
 
 
+@pytest.mark.parametrize("how", ["by itself", "by hand", "by hand, and seen"])
+def test_a_column_that_another_one_replaced_before_the_stream_came_to_it_is_not_taken_for_that(
+    pair: Pair, how: str
+) -> None:
+    pair.selection = replace(pair.selection, follow="additions" if how == "by itself" else "ask")
+    pair.build(TABLE, ROWS)
+    warned(pair)
+    pair.at_source("ALTER TABLE t ADD COLUMN c int", "INSERT INTO t VALUES (200, 'x', 7)")
+    if how != "by itself":
+        stopped(pair)
+        pair.at_target("ALTER TABLE t ADD COLUMN c int")
+    pair.at_source("ALTER TABLE t DROP COLUMN c; ALTER TABLE t ADD COLUMN c int", "UPDATE t SET v = 'y' WHERE id = 1")
+    if how == "by hand, and seen":
+        with pair.running() as run, SyncSession(run, pair.database) as session:
+            Poll(run, pair.database, session.watch).look(pair.state, now=True)
+    for _ in range(2):
+        drift = stopped(pair)
+        doubt = Doubt.VALUES if how == "by itself" else Doubt.REMADE
+        assert (drift.doubt, [change.name for change in drift.changes]) == (doubt, ["c"])
+    assert pair.value("SELECT count(*) FROM t WHERE id = 200", "target") == 0
+
+
+def test_columns_that_come_one_after_the_other_are_no_others(pair: Pair) -> None:
+    pair.selection = replace(pair.selection, follow="additions")
+    pair.build(TABLE, ROWS)
+    warned(pair)
+    pair.at_source("ALTER TABLE t ADD COLUMN c int, ADD COLUMN d int", "INSERT INTO t VALUES (200, 'x', 7, 8)")
+    pair.catch_up()
+    pair.at_source("ALTER TABLE t DROP COLUMN d", "INSERT INTO t VALUES (201, 'x', 7)")
+    allow(pair, stopped(pair))
+    pair.catch_up()
+    pair.at_source("ALTER TABLE t ADD COLUMN e int", "INSERT INTO t VALUES (202, 'x', 7, 9)")
+    pair.catch_up()
+    pair.assert_equal()
+
+
 REPLACED = "DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY, v text)"
 
 

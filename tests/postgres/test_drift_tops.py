@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -11,7 +12,7 @@ from migrations_app.engine.drift import ChangeKind, Doubt, Drift
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.executor import Executor
 from migrations_app.engine.plan import Plan, Side
-from migrations_app.engine.ports import NEVER, Kind, LedgerItem, Ports
+from migrations_app.engine.ports import NEVER, Kind, LedgerItem, Ports, TableState
 from migrations_app.engine.replication import polling
 from migrations_app.engine.replication.names_followed import TableRenamed
 from migrations_app.engine.states import StepName
@@ -37,6 +38,10 @@ RENAME = "ALTER TABLE m RENAME TO away"
 STATEMENT = 'ALTER TABLE "public"."m" RENAME TO "away"'
 NEW = ("CREATE TABLE m2 PARTITION OF away FOR VALUES IN (2)", "INSERT INTO away VALUES (2, 'y')")
 TOP = "SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = 'm1'::regclass"
+
+
+class WorkerDied(BaseException):
+    """What nothing catches, as little as a kill."""
 
 
 def made(pair: Pair, *names: str) -> None:
@@ -164,6 +169,41 @@ def test_its_new_partitions_are_not_left_out_though_the_task_selects_it_by_its_f
     )  # as the store does
     parted.catch_up()
     assert parted.value("SELECT count(*) FROM away", "target") == 1
+
+
+@pytest.mark.parametrize("looked", [True, False], ids=["looked before", "never looked"])
+@pytest.mark.parametrize("dies_at", ["removed", "renamed"])
+def test_a_worker_that_dies_after_the_rename_is_followed_by_one_that_ends_it(
+    parted: Pair, monkeypatch: pytest.MonkeyPatch, dies_at: str, looked: bool
+) -> None:
+    parted.selection = replace(parted.selection, rules={(parted.source_db, "public", "m"): True})
+    called: list[tuple[str, str]] = []
+    known = parted.store.renamed
+
+    def renamed(table: TableState, schema: str, name: str) -> None:
+        known(table, schema, name)
+        called.append((table.name, name))
+
+    def died(*_: object) -> NoReturn:
+        raise WorkerDied
+
+    monkeypatch.setattr(parted.store, "renamed", renamed)
+    if looked:
+        assert told(parted) == []
+    parted.at_source(RENAME)
+    allow(parted, asked_at_complete(parted))
+    polling._looked.clear()
+    parted.control.yields = True
+    with monkeypatch.context() as dying:
+        dying.setattr(parted.ledger if dies_at == "removed" else parted.store, dies_at, died)
+        with pytest.raises(WorkerDied), parted.running(slice_seconds=1.5) as run:
+            sync.run(run)
+    assert parted.value(TOP, "target") == "away"
+    followed(parted)
+    assert called[-1] == ("m", "away")
+    assert "m" not in ours(parted)
+    assert ours(parted)["away"] == 'DROP TABLE "public"."away"'
+    assert told(parted) == []
 
 
 def test_one_that_is_a_partition_itself_is_followed_too(pair: Pair) -> None:

@@ -54,6 +54,7 @@ class TableRenamed(ConnectionLost):
         self.moves = [Move(table, now)] if whole is None else whole
         self.schema = drift.changes[0].old if self.whole else table.schema
         self.aside = now == Move(table, now).aside
+        self.is_top = drift.changes[0].kind is ChangeKind.TOP_RENAMED
         super().__init__(self._text(), hint=say("The sync goes on by itself."))
         self.followed = False
 
@@ -267,7 +268,9 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     """Give the table its new name: on the target unless it has it, in the ledger, and in the task. Once.
 
     No session of ours may hold the table. A worker that dies in between leaves a target whose table has the new name,
-    which the next one takes up. Raises SchemaChanged when the target refuses, EngineError when it is to be tried again.
+    which the next one takes up. It tells by the task's state of the table; a partitioned one has none, and is told by
+    its former name in the ledger, which goes last therefore. Raises SchemaChanged when the target refuses, EngineError
+    when it is to be tried again.
     """
     if found.followed:
         return
@@ -282,11 +285,13 @@ def follow(run: Run, database: DatabasePlan, found: TableRenamed) -> None:
     except EngineError:
         run.ports.ledger.removed(*begun)
         raise
-    run.ports.ledger.removed(*(before for before, item in items if before != item))
+    former = [before for before, item in items if before != item]
+    run.ports.ledger.removed(*(() if found.is_top else former))
     run.ports.ledger.amend(*(item for before, item in items if before == item))
     run.adopted.clear()
     for move in found.moves:
         run.ports.store.renamed(move.table, *move.now)
+    run.ports.ledger.removed(*(former if found.is_top else ()))
     found.followed = True
     if not found.aside:
         run.ports.store.event("warning", "DDL-APPLIED", _told(database, found))

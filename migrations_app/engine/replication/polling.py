@@ -132,7 +132,7 @@ class Poll:
             self._tell(one)
         for table in self._run.ports.store.new_tables(self._database.source_name, tables)[:_MOST]:
             self._tell(table)
-        seen = "" if waiting else self._seen(shapes, files)
+        seen = "" if waiting or self._remembering.left_out else self._seen(shapes, files)
         return replace(state, told_drift=(*list(found)[:_MOST], *marks), shapes_seen=seen)
 
     def _seen(self, shapes: str, files: str) -> str:

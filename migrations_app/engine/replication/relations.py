@@ -13,7 +13,7 @@ from ..layout_parts import Parts
 from ..names import is_in
 from ..ports import NEVER, TableState
 from ..renaming import Renaming
-from ..rows_file import without_file
+from ..rows_file import passed_over, with_columns, without_file
 from ..shapes import as_on_target
 from ..wording import say
 from .deciding import Shapes
@@ -100,7 +100,7 @@ class Relations:
         known = self._announced.get(oid, relation)
         if known != relation or self._members.get(oid, relation) is None:
             return True
-        return oid in self._members and bool(self._remade(oid, relation, {}))
+        return oid in self._members and any(self._remade(oid, relation, {}))
 
     def is_known(self, oid: int) -> bool:
         """Say whether `member` answers without a look at the target."""
@@ -325,7 +325,8 @@ class Relations:
             column.name: there.get(column.name, type_name) if type_name == _GONE else self._renaming.shown(type_name)
             for column, type_name in zip(relation.columns, types, strict=True)
         }
-        if other := self._remade(relation.oid, relation, numbers):
+        other, unsure = self._remade(relation.oid, relation, numbers)
+        if other := other or (unsure if here == there else None):
             raise self._shapes.verdict(other)
         if here == there:
             self._know(table, relation.oid, here, numbers)
@@ -338,6 +339,8 @@ class Relations:
         told = ToldColumns((table.schema, table.name), relation.oid, self._source, self._read_target, self._renaming)
         found = told.drift(here, target, self._states())
         if found is not None:
+            if unsure and not found.doubt:
+                raise self._shapes.verdict(unsure)
             self._settle(table, drifting.left_names(found))
             fresh = table.oid in self._adopted and found.doubt  # nobody has written down yet that it is of the task
             raise self._shapes.verdict(replace(found, oid=table.oid) if fresh else found)
@@ -348,7 +351,7 @@ class Relations:
         known = without_file(table.numbers)
         came = [(name, numbers[name]) for name in here if name not in known and name in numbers]
         if known and came and table.oid == oid and self._is_alone(oid):
-            self._tables[oid] = replace(table, numbers=(*table.numbers, *came))
+            self._tables[oid] = replace(table, numbers=with_columns(table.numbers, came))
             self._shapes.came(oid, came)
 
     def _is_alone(self, oid: int) -> bool:
@@ -366,19 +369,29 @@ class Relations:
                 found[oid] = ours  # made just now, or being copied through this stream alone
         return [replace(one, watermark=NEVER) if oid in self._emptied else one for oid, one in found.items()]
 
-    def _remade(self, oid: int, relation: Relation, numbers: dict[str, int]) -> Drift | None:
-        """Return the drift of a table that has another column than was copied by a name; `numbers`: of its catalog now.
+    def _remade(
+        self, oid: int, relation: Relation, numbers: dict[str, int]
+    ) -> tuple[Drift, None] | tuple[None, Drift | None]:
+        """Return the drift of a table that has another column than was copied by a name, and that of one that perhaps
+        got another one since; `numbers`: of its catalog now.
 
         The catalog may be ahead of the stream; but what it does not tell yet has not come through the stream either.
+        So a new column may be one that is gone from the catalog, and was there by the name of a later one.
         """
         table = self._tables.get(oid)
         if table is None or not without_file(
             table.numbers
         ):  # of a gathered table each partition has numbers of its own
-            return None
+            return None, None
         numbers = numbers or self._source.described(oid, [])[1]
         now = {column.name: numbers.get(column.name, 0) for column in relation.columns}
-        return drifting.remade((table.schema, table.name), without_file(table.numbers), now)
+        place = table.schema, table.name
+        if found := drifting.remade(place, without_file(table.numbers), now):
+            return found, None
+        if before := passed_over(table.numbers, now, numbers):
+            newer = next((one for one in self._shapes.states() if one.oid == oid), table)
+            before = passed_over(newer.numbers or table.numbers, now, numbers)
+        return None, drifting.remade(place, before, now)
 
     def _settle(self, table: TableState, names: set[str]) -> None:
         """The stream tells what became of these columns, and with them of those of the other partitions."""

@@ -2,7 +2,7 @@
 
 The catalog may be ahead of the stream. A column that came and went there is still to come in the stream, and one that
 comes by its name later must not be taken for it: the highest number that a column ever had is remembered only when
-everything that had been written when it was read has been applied.
+everything that had been written when it was read has been applied, and so are columns that have come since.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Remembering:
     """What one look at a database finds worth keeping. One thread only.
 
     `position`: everything that committed on the source before it is on the target for good. `behind`: something that
-    was read is not remembered yet, because the stream has not come to it; the next look is to see to it.
+    was read is not remembered yet, because the stream has not come to it; the next look is to see to it. `left_out`: a
+    column is among that, so that this has to be a look at all columns.
     """
 
     def __init__(self, run: Run, database: DatabasePlan, watch: SourceWatch, position: Callable[[], int]) -> None:
@@ -46,12 +47,13 @@ class Remembering:
         self._ahead = _ahead.setdefault((run.plan.key, database.source_name), {})
         self._written: int | None = None  # how far the source's WAL was after the files were read
         self.behind = False
+        self.left_out = False
         self._files: dict[int, RowsFile] = {}
         self._fresh: dict[int, _Numbers] = {}
 
     def begin(self, tables: Iterable[TableState]) -> None:
         """Look where the rows of tables are: before their columns are read, see `read_rows_files`."""
-        self._fresh, self._written, self.behind = {}, None, False
+        self._fresh, self._written, self.behind, self.left_out = {}, None, False, False
         self._files = self._watch.rows_files([table.oid for table in tables])
 
     def computes_otherwise(self, table: TableState) -> bool:
@@ -65,8 +67,20 @@ class Remembering:
         found = drifting.remade((table.schema, table.name), without_file(table.numbers), shape.numbers)
         if alike and found is None and table.watermark != NEVER:
             file = self._files.get(table.oid)
-            self._take(table, (*shape.numbers.items(), *([self._applied(table, file).entry] if file else ())))
+            applied = self._applied(table, file) if file else None
+            self._take(table, (*self._sure(table, shape, applied).items(), *([applied.entry] if applied else ())))
         return found
+
+    def _sure(self, table: TableState, shape: Shape, applied: RowsFile | None) -> dict[str, int]:
+        """Return the numbers of columns that are to be remembered now: of one that came while the stream is behind,
+        rows may still follow that were another one's."""
+        known = without_file(table.numbers)
+        if applied is None or not known or rows_file(table.numbers) is None or table.oid not in self._ahead:
+            return dict(shape.numbers)
+        pairs = shape.numbers.items()
+        sure = {name: number for name, number in pairs if number <= applied.width or known.get(name) == number}
+        self.left_out = self.left_out or len(sure) < len(shape.numbers)
+        return sure
 
     def renew(self, tables: Iterable[TableState], columns: str) -> None:
         """Remember where the rows of tables are now, that were as on the target when `columns` was the hash of all.

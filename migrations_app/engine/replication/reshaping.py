@@ -17,6 +17,7 @@ from ..names import qualified, quote
 from ..outcome import Run
 from ..plan import DatabasePlan, Side
 from ..ports import Kind, LedgerItem, TableState, TableStatus
+from ..rows_file import with_columns
 from ..silencing import asked, silence_statement, triggers_among
 from ..wording import Sentence, listing, say
 from . import names_followed, tops_followed
@@ -124,7 +125,7 @@ class Reshaping:
         """Remember these columns, with their places (attnum), of a table (oid). Durable."""
         known = [one for one in self._store.tables(self._name) if one.oid == table]
         fresh = [(one, [pair for pair in numbers if pair[0] not in dict(one.numbers)]) for one in known]
-        self._store.save_tables(*(replace(one, numbers=(*one.numbers, *came)) for one, came in fresh if came))
+        self._store.save_tables(*(replace(one, numbers=with_columns(one.numbers, came)) for one, came in fresh if came))
 
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names. Durable."""

@@ -62,7 +62,7 @@ def renamed_tops(run: Run, database: DatabasePlan) -> list[TableRenamed | Schema
     alike = {above for above, top in pairs.items() if renaming.place(top.place) == above}
     _remember(run, {above: pairs[above].oid for above in alike & ours.keys()}, ours)
     known = Known(run, database)
-    found = [_done(run, database, known, pairs[above], ours.values()) for above in sorted(alike - ours.keys())]
+    found = [_done(run, database, known, above, pairs[above], ours) for above in sorted(alike)]
     found += [
         _other(run, database, known, pairs[above], ours[above]) for above in sorted(ours.keys() & pairs.keys() - alike)
     ]
@@ -70,12 +70,15 @@ def renamed_tops(run: Run, database: DatabasePlan) -> list[TableRenamed | Schema
 
 
 def _done(
-    run: Run, database: DatabasePlan, known: Known, top: _Top, ours: Iterable[LedgerItem]
+    run: Run, database: DatabasePlan, known: Known, above: Place, top: _Top, ours: Mapping[Place, LedgerItem]
 ) -> TableRenamed | SchemaChanged | None:
-    """Return what to raise where somebody renamed the table on the target himself: then the one that we remember is
-    not there. None when none is remembered."""
-    before = [(item.schema, item.name) for item in ours if item.detail.get(_OID) == top.oid]
-    gone = sorted(_without(run, Side.TARGET, database.target_name, before))
+    """Return what to raise where the table has its new name on the target (`above`) and the task does not know: then
+    the one that we remember is not there. None when none is remembered.
+
+    Somebody renamed it himself, or a worker died after it had renamed it.
+    """
+    before = [place for place, item in ours.items() if item.detail.get(_OID) == top.oid and place != above]
+    gone = sorted(_without(run, Side.TARGET, database.target_name, before)) if before else []
     if not gone:
         return None
     return asked_or_allowed(known, _state(run, database, top, gone[0]), top.place, None, done=True)
@@ -93,7 +96,10 @@ def _other(
         same = item.detail[_OID] == top.oid
     else:
         same = free and bool(_without(run, Side.SOURCE, database.source_name, [(state.schema, state.name)]))
-    return asked_or_allowed(known, state, top.place, (old, new) if free else None) if same else None
+    found = asked_or_allowed(known, state, top.place, (old, new) if free else None) if same else None
+    if isinstance(found, TableRenamed):  # should a worker die on the way, the next one knows the table by this
+        _remember(run, {old: top.oid}, {old: item})
+    return found
 
 
 def _state(run: Run, database: DatabasePlan, top: _Top, place: Place) -> TableState:
