@@ -24,6 +24,7 @@ from migrations_app.engine.replication.pgoutput import (
     Truncate,
     TypeName,
     Update,
+    WrittenAnew,
     decode,
 )
 
@@ -45,6 +46,7 @@ MESSAGE = st.one_of(
     st.builds(Update, OID, st.none(), st.just(False), VALUES),
     st.builds(Delete, OID, VALUES, st.booleans()),
     st.builds(Truncate, st.lists(OID, max_size=5).map(tuple), st.booleans(), st.booleans()),
+    st.builds(WrittenAnew, OID, st.lists(NAME, max_size=5).map(tuple)),
 )
 
 
@@ -68,12 +70,16 @@ def _old(message: Update | Delete) -> bytes:
     return b"" if message.old is None else (b"O" if message.full else b"K") + _row(message.old)
 
 
+def _end(message: Begin | Commit) -> bytes:
+    if isinstance(message, Begin):
+        return b"B" + struct.pack("!QqI", *message)
+    return b"C" + struct.pack("!BQQq", *message)
+
+
 def encode(message: Message) -> bytes:
     match message:
-        case Begin():
-            return b"B" + struct.pack("!QqI", *message)
-        case Commit():
-            return b"C" + struct.pack("!BQQq", *message)
+        case Begin() | Commit():
+            return _end(message)
         case Origin(lsn, name):
             return b"O" + struct.pack("!Q", lsn) + _name(name)
         case Relation(oid, schema, name, identity, columns):
@@ -90,6 +96,8 @@ def encode(message: Message) -> bytes:
             return b"D" + struct.pack("!I", oid) + _old(message)
         case Truncate(oids, cascade, restart):
             return b"T" + struct.pack(f"!IB{len(oids)}I", len(oids), cascade | restart << 1, *oids)
+        case WrittenAnew(oid, names):
+            return b"W" + struct.pack("!IH", oid, len(names)) + b"".join(map(_name, names))
 
 
 @given(MESSAGE, st.binary(max_size=30))

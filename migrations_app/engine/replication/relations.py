@@ -131,10 +131,7 @@ class Relations:
 
     def require_kept_rows(self, anew: WrittenAnew, lsn: int) -> None:
         """Raise SchemaChanged for a table whose rows the source wrote anew in the columns that the target has, where
-        the stream skips nothing at `lsn`. Other columns than on the target are told as such by the next row.
-
-        Asks the target: nothing may be under way.
-        """
+        the stream skips nothing at `lsn`. The next row tells of others. Asks the target: nothing may be under way."""
         table = self._tables.get(anew.oid)
         if table is None or table.unlogged or lsn < (table.watermark or 0):
             return
@@ -379,9 +376,7 @@ class Relations:
         So a new column may be one that is gone from the catalog, and was there by the name of a later one.
         """
         table = self._tables.get(oid)
-        if table is None or not without_file(
-            table.numbers
-        ):  # of a gathered table each partition has numbers of its own
+        if table is None or not without_file(table.numbers):  # partitions of a gathered one have their own
             return None, None
         numbers = numbers or self._source.described(oid, [])[1]
         now = {column.name: numbers.get(column.name, 0) for column in relation.columns}
