@@ -70,7 +70,8 @@ def align(run: Run, database: DatabasePlan, state: TableState, catch_up: Callabl
         catch_up()
         align(run, database, state)
         return
-    renamed = renamed_columns(state.numbers, new, there) if _is_alone(run, database, there.oid) else {}
+    same = source.oid == state.oid  # numbers of another table, made by this name since, tell nothing of its columns
+    renamed = renamed_columns(state.numbers, new, there) if same and _is_alone(run, database, there.oid) else {}
     renames = [renaming_statement(place, old, name) for old, name in renamed.items()]
     there = with_names(there, renamed)
     _note_identities(run, database, there, new)

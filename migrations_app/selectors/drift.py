@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
 from ..engine.drift import ChangeKind, Doubt, source_has
@@ -43,19 +44,31 @@ def drift(task: MigrationTask) -> DriftView | None:
     facts = task.drift
     if task.status != Status.FAILED or not facts:
         return None
-    doubt = Doubt(facts["doubt"])
     without = {Action.APPLY} if not facts["statements"] else set()
     without |= set() if source_has(facts) else {Action.RECOPY}
-    if any(change["kind"] == ChangeKind.TOP_RENAMED for change in facts["changes"]):
+    if _is_of_top(facts):
         without.add(Action.DROP)  # it has no rows of its own: its partitions are the task's tables
     return DriftView(
         database=facts["database"],
         table=f"{facts['schema']}.{facts['name']}",
         lines=[_line(change) for change in facts["changes"]],
         statements=list(facts["statements"]),
-        doubt=str(labels.MADE_AGAIN if _is_made_again(facts) else labels.DOUBTS.get(doubt, "")),
+        doubt=str(_why_not(facts)),
         choices=[button(action) for action in _CHOICES if action not in without],
     )
+
+
+def _why_not(facts: dict[str, Any]) -> Promise | str:
+    """Return why nothing can be applied, and what helps; empty where something can."""
+    doubt = Doubt(facts["doubt"])
+    if _is_made_again(facts):
+        return labels.MADE_AGAIN
+    return labels.TOP_IN_USE if doubt and _is_of_top(facts) else labels.DOUBTS.get(doubt, "")
+
+
+def _is_of_top(facts: dict[str, Any]) -> bool:
+    """Say whether a partitioned table has another name: its page offers other choices than that of one with rows."""
+    return any(change["kind"] == ChangeKind.TOP_RENAMED for change in facts["changes"])
 
 
 def _is_made_again(facts: dict[str, Any]) -> bool:

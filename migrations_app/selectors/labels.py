@@ -257,6 +257,10 @@ MADE_AGAIN = _(
     "What is called so on the source now is another table. Drop this one from the task; the new one is then listed, "
     "and can be added."
 )
+TOP_IN_USE = _(
+    "Nothing to apply: the target has another table of the new name. Give the tables of the target the names that they "
+    "have on the source, or those of the source their former ones, and retry."
+)
 CHANGES: dict[str, Promise] = {
     "insert": _("insert"),
     "update": _("update"),

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import translation
 
 from migrations_app import selectors, services
-from migrations_app.engine.drift import Column, Leave, Partition
+from migrations_app.engine.drift import ChangeKind, Column, Leave, Partition
 from migrations_app.engine.drifting import compare, new_partition, renamed_table
 from migrations_app.engine.errors import SchemaChanged
 from migrations_app.engine.ports import NEVER, TableState
@@ -141,6 +141,16 @@ def test_where_the_new_name_is_in_use_a_renamed_table_can_only_be_dropped_or_ren
     assert view is not None
     assert [choice.name for choice in view.choices] == ["retry", "drop"]
     assert [(line.old, line.new) for line in view.lines] == [("public.orders", "public.bills")]
+
+
+def test_a_partitioned_table_whose_new_name_is_in_use_is_not_told_to_be_dropped(task: MigrationTask) -> None:
+    drift = renamed_table(("public", "orders"), ("public", "bills"), kind=ChangeKind.TOP_RENAMED)
+    factories.drift(task, drift)
+    view = selectors.task_row(task).drift
+    assert view is not None
+    assert [choice.name for choice in view.choices] == ["retry"]
+    assert "drop it from the task" not in view.doubt
+    assert "the target has another table of the new name" in view.doubt
 
 
 @pytest.mark.parametrize(("role", "decides"), [("viewer", False), ("operator", True)])

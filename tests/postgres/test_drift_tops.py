@@ -206,6 +206,32 @@ def test_a_worker_that_dies_after_the_rename_is_followed_by_one_that_ends_it(
     assert told(parted) == []
 
 
+def test_one_whose_new_name_is_in_use_on_the_target_is_asked_about_after_the_others(pair: Pair) -> None:
+    pair.build(PARTED + "; " + PARTED.replace(" m1 ", " a1 ").replace(" m ", " a "))
+    made(pair, "a", "a1", "m", "m1")
+    assert told(pair) == []
+    pair.at_target("CREATE TABLE taken (id int)")
+    pair.at_source("ALTER TABLE a RENAME TO taken", RENAME)
+    drift = asked_at_complete(pair)
+    assert (drift.name, drift.statements) == ("m", (STATEMENT,))
+    allow(pair, drift)
+    followed(pair)
+    drift = asked_at_complete(pair)
+    assert (drift.name, drift.doubt) == ("a", Doubt.OTHER_NAME)
+
+
+def test_a_new_partition_of_a_table_that_is_none_of_the_task_s_asks_about_no_other_one(parted: Pair) -> None:
+    parted.selection = replace(parted.selection, rules={(parted.source_db, "public", "m"): True})
+    parted.at_source(
+        RENAME,
+        "CREATE TABLE theirs (id int PRIMARY KEY) PARTITION BY LIST (id)",
+        "CREATE TABLE theirs1 PARTITION OF theirs FOR VALUES IN (1)",
+        f'ALTER PUBLICATION "{parted.state.publication}" ADD TABLE ONLY theirs1',
+        "INSERT INTO theirs VALUES (1)",
+    )
+    parted.catch_up()
+
+
 def test_one_that_is_a_partition_itself_is_followed_too(pair: Pair) -> None:
     pair.build(
         "CREATE TABLE m (id int PRIMARY KEY, v text) PARTITION BY LIST (id)",

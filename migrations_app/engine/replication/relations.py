@@ -267,12 +267,16 @@ class Relations:
 
     def _require_tops(self, above: Sequence[Place], part: Place | None = None) -> None:
         """Raise for partitioned tables that have other names on the source where that matters: the target lacks one of
-        these, or somebody renamed it there and what is selected does not follow yet. `part`: a new one below them."""
+        these, or somebody renamed it there and what is selected does not follow yet. `part`: a new one below them; one
+        of tables that the task has nothing of does not matter."""
         if not above or (all(map(self._on_target, above)) and self._moves(list(above))):
+            return
+        ours = part is not None and self._is_ours(above[-1])
+        if part and not ours and not self._moves([part, *above]):
             return
         if found := self._shapes.of_tops():
             raise found
-        if part and not self._on_target(above[-1]) and self._is_ours(above[-1]):
+        if part and ours and not self._on_target(above[-1]):
             raise under_other_name(part, above[-1])
 
     def _is_ours(self, top: tuple[str, str]) -> bool:

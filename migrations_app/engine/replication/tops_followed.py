@@ -50,8 +50,9 @@ class _Partition(NamedTuple):
 def renamed_tops(run: Run, database: DatabasePlan) -> list[TableRenamed | SchemaChanged]:
     """Return what to raise for partitioned tables of the task whose names on the source are others than on the target.
 
-    TableRenamed, which come first, where one is to be followed, SchemaChanged where somebody has to decide. Only what
-    the task made or took over on the target counts. Raises EngineError.
+    TableRenamed, which come first, where one is to be followed, SchemaChanged where somebody has to decide, last those
+    that nothing can be applied to: they hold up none of the others. Only what the task made or took over on the target
+    counts. Raises EngineError.
     """
     renaming = renaming_of(run, database)
     items = run.ports.ledger.items(Side.TARGET, database.target_name, {Kind.TABLE, Kind.ADOPTED})
@@ -66,7 +67,11 @@ def renamed_tops(run: Run, database: DatabasePlan) -> list[TableRenamed | Schema
     found += [
         _other(run, database, known, pairs[above], ours[above]) for above in sorted(ours.keys() & pairs.keys() - alike)
     ]
-    return sorted(filter(None, found), key=lambda one: not isinstance(one, TableRenamed))
+    return sorted(filter(None, found), key=lambda one: (not isinstance(one, TableRenamed), _is_doubtful(one)))
+
+
+def _is_doubtful(found: TableRenamed | SchemaChanged) -> bool:
+    return found.drift is not None and bool(found.drift.doubt)
 
 
 def _done(
