@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from migrations_app.engine.drift import ChangeKind, Doubt
-from migrations_app.engine.errors import SchemaChanged
+from migrations_app.engine.errors import EngineError, SchemaChanged
 from migrations_app.engine.replication.polling import Poll
 from migrations_app.engine.replication.session import SyncSession
 from tests.postgres import drift_kit
@@ -185,6 +185,21 @@ def test_a_column_that_another_one_replaced_before_the_stream_came_to_it_is_not_
         doubt = Doubt.VALUES if how == "by itself" else Doubt.REMADE
         assert (drift.doubt, [change.name for change in drift.changes]) == (doubt, ["c"])
     assert pair.value("SELECT count(*) FROM t WHERE id = 200", "target") == 0
+
+
+def test_a_column_that_the_target_did_not_keep_is_not_known(pair: Pair) -> None:
+    pair.selection = replace(pair.selection, follow="additions")
+    pair.build(TABLE, ROWS)
+    warned(pair)
+    pair.at_target("INSERT INTO t VALUES (200, 'in the way')")
+    pair.at_source("ALTER TABLE t ADD COLUMN c int; INSERT INTO t VALUES (200, 'x', 7)")
+    with pytest.raises(EngineError):
+        pair.catch_up()
+    assert not any("c" in dict(one.numbers) for one in pair.store.tables(pair.source_db))
+    pair.at_target("DELETE FROM t WHERE id = 200")
+    pair.catch_up()
+    pair.assert_equal()
+    assert any("c" in dict(one.numbers) for one in pair.store.tables(pair.source_db))
 
 
 def test_columns_that_come_one_after_the_other_are_no_others(pair: Pair) -> None:

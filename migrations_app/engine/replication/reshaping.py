@@ -51,6 +51,7 @@ class Reshaping:
         self._by_itself = run.plan.selection.follow == "additions"
         self._done: set[str] = set()
         self._taken: list[tuple[int, Drift]] = []
+        self._came: list[tuple[int, int, list[tuple[str, int]]]] = []  # likewise: columns of tables (oids)
         self.durable(position)
 
     @property
@@ -122,13 +123,23 @@ class Reshaping:
         return next((one for one in synced if self._renaming.place((one.schema, one.name)) == place), None)
 
     def came(self, table: int, numbers: Sequence[tuple[str, int]]) -> None:
-        """Remember these columns, with their places (attnum), of a table (oid). Durable."""
+        """Remember these columns, with their places (attnum), of a table (oid). Durable, once the target has them for
+        good."""
+        if self._taken:
+            self._came.append((self._taken[-1][0], table, list(numbers)))
+        else:
+            self._remember(table, numbers)
+
+    def _remember(self, table: int, numbers: Sequence[tuple[str, int]]) -> None:
         known = [one for one in self._store.tables(self._name) if one.oid == table]
         fresh = [(one, [pair for pair in numbers if pair[0] not in dict(one.numbers)]) for one in known]
         self._store.save_tables(*(replace(one, numbers=with_columns(one.numbers, came)) for one, came in fresh if came))
 
     def settled(self, tables: Sequence[int], names: Container[str]) -> None:
         """Forget which columns of these tables (oids) had these names. Durable."""
+        for _, table, numbers in self._came:
+            if table in tables:
+                numbers[:] = [pair for pair in numbers if pair[0] not in names]
         known = [one for one in self._store.tables(self._name) if one.oid in set(tables)]
         rest = [(one, [pair for pair in one.numbers if pair[0] not in names]) for one in known]
         self._store.save_tables(*(replace(one, numbers=left) for one, left in rest if len(left) < len(one.numbers)))
@@ -196,6 +207,9 @@ class Reshaping:
                 self._store.save_tables(self.state_of(drift, final))
             self._tell(drift)
         self._taken = [one for one in self._taken if one[0] >= position]
+        for _, table, numbers in [one for one in self._came if one[0] < position]:
+            self._remember(table, numbers)
+        self._came = [one for one in self._came if one[0] >= position]
         list_partitions(self._run, self._database, [drift.oid for _, drift in now if drift.oid])
 
     def _tell(self, drift: Drift) -> None:
