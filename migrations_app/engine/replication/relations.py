@@ -233,10 +233,8 @@ class Relations:
         self._adopted.add(state.oid)
 
     def _new(self, relation: Relation) -> Member | None:
-        """Raise for a table that the task does not know, unless it is none of its business, or made already.
-
-        A new table, or a partition of one, waits until somebody decides: if it is added, its copy holds this change.
-        """
+        """Raise for a table that the task does not know, unless it is none of its business, or made already. A new one,
+        or a partition of one, waits until somebody decides: if it is added, its copy holds this change."""
         self._source.await_catalog(relation.oid)
         place = (relation.schema, relation.name)
         above = self._source.ancestors(relation.oid)
