@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +18,7 @@ from migrations_app.engine.plan import Plan
 from migrations_app.engine.ports import Ports
 from migrations_app.engine.states import StepName
 from migrations_app.engine.steps import complete
-from tests.fakes import FakeControl, FakeStore, fake_ports
+from tests.fakes import FakeStore
 from tests.postgres import complete_kit
 from tests.postgres.compare_kit import plan_for, running, server
 from tests.postgres.complete_kit import STATE, migrate, rows
@@ -63,12 +62,7 @@ def plan(source_cluster: Cluster, target_cluster: Cluster, source_db: str, targe
     )
 
 
-@pytest.fixture
-def ports(plan: Plan) -> Iterator[Ports]:
-    ports = fake_ports()
-    yield ports
-    with running(plan, Ports(control=FakeControl(), ledger=ports.ledger, store=ports.store)) as run:
-        clean_up(run, keep_target_objects=True)
+ports = complete_kit.ports
 
 
 def killed(
